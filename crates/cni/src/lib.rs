@@ -1,0 +1,1 @@
+//! The CNI protocol: configuration, arguments, results, errors; running a delegate.

@@ -1,0 +1,1 @@
+//! The node's sockets: device plugin, registration, pod resources; the checkpoint file.

@@ -1,0 +1,1 @@
+//! Who owns which virtual function, its baseline and its state.

@@ -1,0 +1,1 @@
+//! The Network Plumbing Working Group's multi-network specification.

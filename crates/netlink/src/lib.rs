@@ -1,0 +1,1 @@
+//! Links, the attributes of virtual functions, and moves between network namespaces.

@@ -1,0 +1,1 @@
+//! PCI functions as sysfs shows them: physical and virtual functions, drivers, IOMMU groups.

@@ -1,0 +1,1 @@
+//! The life of a virtual function: baseline, steps, apply, read back, return.

@@ -1,0 +1,1 @@
+//! Offers virtual functions to kubelet as extended resources.

@@ -1,0 +1,1 @@
+//! patchbayd: the default network, then every network that a pod asks for.

@@ -1,0 +1,1 @@
+//! Hands the container runtime's CNI call to patchbayd and waits.

@@ -1,0 +1,1 @@
+//! The SR-IOV CNI plugin: one virtual function, one pod.
