@@ -1,0 +1,112 @@
+//! The verbs.
+
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::path::Path;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use crate::attributes::{Link, NamespaceId, Route, VfChange, VfConfig};
+use crate::error::Error;
+use crate::ifname::IfName;
+use crate::mac::MacAddr;
+
+/// What can be asked of the kernel about links, VFs, addresses and routes.
+///
+/// Everything blocks. What changes something returns when the driver has done it: a driver that hangs can't be
+/// interrupted, so a caller who needs a deadline calls from a thread that it can give up.
+///
+/// VFs are spoken to through their PF, which is in the namespace of [`Links::host`].
+pub trait Links: Debug + Send + Sync {
+    /// A network namespace, kept open: it stays usable, and its id isn't reused, when its path is removed.
+    type Namespace: Debug + Send + Sync;
+
+    /// The namespace where PFs and free VFs are.
+    fn host(&self) -> &Self::Namespace;
+
+    /// Opens the namespace at a path. [`Error::NamespaceGone`] when there's nothing, or no network namespace: a
+    /// runtime may leave an empty file behind.
+    fn open(&self, path: &Path) -> Result<Self::Namespace, Error>;
+
+    /// Which namespace it is.
+    fn id(&self, namespace: &Self::Namespace) -> NamespaceId;
+
+    /// All links, by index.
+    fn links(&self, namespace: &Self::Namespace) -> Result<Vec<Link>, Error>;
+
+    /// The link of an index, if it's there.
+    fn link(&self, namespace: &Self::Namespace, ifindex: u32) -> Result<Option<Link>, Error>;
+
+    /// The link with that name or alternative name, if it's there.
+    fn link_named(&self, namespace: &Self::Namespace, name: &str) -> Result<Option<Link>, Error>;
+
+    /// The link of a device, if it's there: the one way to find a VF's link, whatever its name is by now. A device
+    /// with several links (rare: one port per link) gives that of the lowest index.
+    fn link_of_device(&self, namespace: &Self::Namespace, pci: &str) -> Result<Option<Link>, Error> {
+        Ok(self.links(namespace)?.into_iter().find(|link| link.device.as_deref() == Some(pci)))
+    }
+
+    /// All VFs of a PF, by index. Empty when it has none.
+    fn vfs(&self, pf_ifindex: u32) -> Result<Vec<VfConfig>, Error>;
+
+    /// One VF of a PF. [`Error::Absent`] when the PF doesn't show it.
+    fn vf(&self, pf_ifindex: u32, vf_index: u16) -> Result<VfConfig, Error>;
+
+    /// Makes one change to a VF.
+    fn set_vf(&self, pf_ifindex: u32, vf_index: u16, change: &VfChange) -> Result<(), Error>;
+
+    /// Moves a link to another namespace, renaming it and setting its MTU in the same message, and returns what it
+    /// is there: its index may be another. It arrives down and without addresses.
+    ///
+    /// On an error the link is where and as it was, except when moving it back fails too, or the caller is killed:
+    /// then it may be in `to`, under either name. Who finds links by [`Links::link_of_device`] isn't surprised.
+    fn move_link(
+        &self,
+        from: &Self::Namespace,
+        ifindex: u32,
+        to: &Self::Namespace,
+        new_name: &IfName,
+        mtu: Option<u32>,
+    ) -> Result<Link, Error>;
+
+    /// Renames a link. Before Linux 6.2 it has to be down, else `EBUSY`.
+    fn rename(&self, namespace: &Self::Namespace, ifindex: u32, name: &IfName) -> Result<(), Error>;
+
+    /// Removes an alternative name.
+    fn remove_altname(&self, namespace: &Self::Namespace, ifindex: u32, altname: &OsStr)
+    -> Result<(), Error>;
+
+    /// Sets a link's hardware address.
+    fn set_mac(&self, namespace: &Self::Namespace, ifindex: u32, mac: MacAddr) -> Result<(), Error>;
+
+    /// Sets a link's MTU in bytes.
+    fn set_mtu(&self, namespace: &Self::Namespace, ifindex: u32, mtu: u32) -> Result<(), Error>;
+
+    /// Sets a link administratively up or down.
+    fn set_up(&self, namespace: &Self::Namespace, ifindex: u32, up: bool) -> Result<(), Error>;
+
+    /// Adds an address with its prefix. [`Error::is_taken`] when it's there already.
+    fn add_address(&self, namespace: &Self::Namespace, ifindex: u32, address: IpNet) -> Result<(), Error>;
+
+    /// A link's addresses with their prefixes, those included that the kernel made itself (as `fe80::`).
+    fn addresses(&self, namespace: &Self::Namespace, ifindex: u32) -> Result<Vec<IpNet>, Error>;
+
+    /// Adds a route. [`Error::is_taken`] when there's one to the same destination with the same metric.
+    fn add_route(&self, namespace: &Self::Namespace, route: &Route) -> Result<(), Error>;
+
+    /// All unicast routes of both families and all tables but the kernel's own `local`.
+    fn routes(&self, namespace: &Self::Namespace) -> Result<Vec<Route>, Error>;
+
+    /// Removes a route; what is `None` in it isn't compared. `ESRCH` when there's none.
+    fn remove_route(&self, namespace: &Self::Namespace, route: &Route) -> Result<(), Error>;
+
+    /// Waits until a link is up with a carrier; `false` when it isn't at the deadline. Waits by the kernel's
+    /// events, without polling.
+    fn wait_carrier(
+        &self,
+        namespace: &Self::Namespace,
+        ifindex: u32,
+        deadline: Instant,
+    ) -> Result<bool, Error>;
+}
