@@ -192,7 +192,7 @@ impl Sysfs {
         let writes = plan(*address, &observed, wanted)?;
         let changed = writes.contains(&Write::Probe);
         let outcome = self
-            .write_all(address, &writes)
+            .write_all(*address, &writes)
             .and_then(|()| if changed { self.await_driver(*address, wanted) } else { Ok(()) });
         if outcome.is_err() && changed {
             for write in undo(&observed) {
@@ -211,7 +211,7 @@ impl Sysfs {
         }
         let autoprobe_off = match device.linked("physfn").map_err(look)?.and_then(|pf| pf.parse().ok()) {
             Some(pf) => {
-                let autoprobe = self.device(&pf).attribute("sriov_drivers_autoprobe").map_err(look)?;
+                let autoprobe = self.device(pf).attribute("sriov_drivers_autoprobe").map_err(look)?;
                 (autoprobe.as_deref() == Some("0")).then_some(pf)
             }
             None => None,
