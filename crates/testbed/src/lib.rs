@@ -1,1 +1,3 @@
 //! What tests, demo and benchmarks stand on.
+
+pub mod api;
