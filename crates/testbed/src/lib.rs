@@ -1,3 +1,4 @@
 //! What tests, demo and benchmarks stand on.
 
 pub mod api;
+pub mod node;
