@@ -85,11 +85,11 @@ echo 64 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 check "hugepages can be reserved" test "$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages)" = 64
 orders=$(mktemp -u) text=$(mktemp)
 mkfifo "$orders"
-timeout 180 dpdk-testpmd -l 0-1 -n 1 -a $vf -- -i --forward-mode=rxonly --total-num-mbufs=2048 <"$orders" >"$text" 2>&1 &
+timeout 180 stdbuf -oL dpdk-testpmd -l 0-1 -n 1 -a $vf -- -i --forward-mode=rxonly --total-num-mbufs=2048 <"$orders" >"$text" 2>&1 &
 exec 5>"$orders"
 check "testpmd starts" within 120 grep -q 'testpmd>' "$text"
 printf 'show device info all\nstart\n' >&5
-started() { grep -q 'rxonly packet forwarding' "$text"; }
+started() { grep -q '^ *rxonly packet forwarding' "$text"; }
 check "testpmd forwards" within 60 started
 drives() { grep -A 4 "Infos for device $vf" "$text" | grep -q net_e1000_igb_vf; }
 check "testpmd drives the VF" within 60 drives
