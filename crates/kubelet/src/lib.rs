@@ -25,6 +25,8 @@ pub mod watch;
 
 pub use devices::{ContainerDevices, ResourceDevices, ids_by_resource};
 pub use paths::Kubelet;
+/// Encoding and decoding of the protocols' messages.
+pub use prost::Message;
 
 /// The device plugin protocol.
 pub mod deviceplugin {
