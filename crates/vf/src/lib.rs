@@ -1,1 +1,52 @@
-//! The life of a virtual function: baseline, steps, apply, read back, return.
+//! The life of a virtual function (VF).
+//!
+//! ```text
+//! free ── prepare ──> prepared ── attach ──> claimed ── confirm ──> attached ── detach, owner dead ──> releasing
+//!  ^                                │                                                                      │
+//!  │                                └─ failed: as detach                                                   │
+//!  ├────────────────────────── read-back equals the baseline ──────────────────────────────────────────────┤
+//!  └── retried: attach, sweep ── quarantined(reason) <── anything else ────────────────────────────────────┘
+//! ```
+//!
+//! - A VF's identity is its PCI address. Names are looked up anew each time.
+//! - Its **baseline** is what it looked like when it was last seen free and at home. It's taken by [`Host::prepare`]
+//!   and [`Host::attach`] before they change anything, and holds for one boot and one making of the device: sysfs
+//!   gives the directory of a device that's made again another inode, so that a PF taken through 0 VFs is noticed. A
+//!   free VF that differs from its baseline was changed by someone else, and gets a new one.
+//! - The **claim** is in the ledger before the first write to the VF. It holds a copy of the baseline, so whoever
+//!   finds it can take the VF back, whatever else is lost, and without writing anything first.
+//! - A claim goes when a read-back equals the baseline, and not before. What can't be restored is quarantined with
+//!   a reason; [`Host::attach`] and [`Host::sweep`] try again.
+//! - An owner is dead when its network namespace is: no such device and inode at the recorded path, nor under any
+//!   process that we can see.
+//!
+//! Everything blocks. There's no logging: what is worth telling is in what is returned.
+
+mod apply;
+mod attach;
+pub mod driver;
+mod error;
+mod existing;
+mod host;
+mod namespace;
+mod observe;
+mod prepare;
+mod record;
+mod release;
+mod settings;
+mod step;
+mod sweep;
+mod wanted;
+
+pub use attach::{Attach, Attached};
+pub use error::Error;
+pub use host::{Deadlines, Host, boot_id};
+pub use prepare::{Prepared, Unprepared};
+pub use record::{Baseline, Claim, Entry, Freshness, Intent, State};
+pub use release::Detached;
+pub use settings::{
+    Admin, Difference, Netdev, Place, Rate, Settings, Situation, Vlan, describe, differences,
+};
+pub use step::{Step, steps};
+pub use sweep::Swept;
+pub use wanted::{Attribute, Wanted};

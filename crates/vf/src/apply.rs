@@ -1,0 +1,91 @@
+//! Taking steps.
+
+use netlink::{IfName, Links};
+use pci::PciAddress;
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::observe::Seen;
+use crate::settings::Place;
+use crate::step::Step;
+
+/// A VF on its way: what is known of it, and the namespace that counts as the pod's.
+#[derive(Debug)]
+pub(crate) struct OnTheWay<'a, L: Links> {
+    host: &'a Host<L>,
+    pci: PciAddress,
+    pod: Option<&'a L::Namespace>,
+    seen: Seen,
+}
+
+impl<'a, L: Links> OnTheWay<'a, L> {
+    pub(crate) fn new(host: &'a Host<L>, pci: PciAddress, pod: Option<&'a L::Namespace>, seen: Seen) -> Self {
+        Self { host, pci, pod, seen }
+    }
+
+    /// Takes a step.
+    pub(crate) fn take(&mut self, step: &Step) -> Result<(), Error> {
+        if let Step::Bind(driver) = step {
+            let pci = self.pci;
+            return self.host.sysfs.bind(&pci, driver).map_err(|source| Error::Bind { pci, source });
+        }
+        self.change(step).map_err(|source| self.refused(step, source))
+    }
+
+    /// Moves the interface home under a name that nobody else has, where its own is taken there.
+    pub(crate) fn take_home_under_another_name(&mut self) -> Result<(), Error> {
+        let name = refuge(self.pci);
+        self.take(&Step::Move { to: Place::Home, name, mtu: None })
+    }
+
+    fn change(&mut self, step: &Step) -> Result<(), netlink::Error> {
+        let links = &self.host.links;
+        if let (Step::Admin(change), Some(pf)) = (step, &self.seen.pf) {
+            return links.set_vf(pf.ifindex, pf.vf, change);
+        }
+        let here = self.namespace(self.seen.situation.place);
+        // Steps for an interface, or through a PF, are planned only where there is one.
+        let (Some(here), Some(ifindex)) = (here, self.seen.ifindex) else { return Ok(()) };
+        match step {
+            Step::Down => links.set_up(here, ifindex, false),
+            Step::Up => links.set_up(here, ifindex, true),
+            Step::RemoveAltname(altname) => links.remove_altname(here, ifindex, altname),
+            Step::Rename(name) => links.rename(here, ifindex, name),
+            Step::Mtu(mtu) => links.set_mtu(here, ifindex, *mtu),
+            Step::Mac(mac) => links.set_mac(here, ifindex, *mac),
+            Step::Move { to, name, mtu } => {
+                let Some(there) = self.namespace(*to) else { return Ok(()) };
+                let moved = links.move_link(here, ifindex, there, name, *mtu)?;
+                self.seen.ifindex = Some(moved.index);
+                self.seen.situation.place = *to;
+                Ok(())
+            }
+            Step::Admin(_) | Step::Bind(_) => Ok(()),
+        }
+    }
+
+    fn namespace(&self, place: Place) -> Option<&'a L::Namespace> {
+        match place {
+            Place::Home => Some(self.host.links.host()),
+            Place::Pod => self.pod,
+        }
+    }
+
+    fn refused(&self, step: &Step, source: netlink::Error) -> Error {
+        let pf = self.seen.pf.as_ref().filter(|_| matches!(step, Step::Admin(_)));
+        let driver = pf.map(|pf| pf.driver.clone()).or_else(|| self.seen.situation.settings.driver.clone());
+        Error::Step {
+            pci: self.pci,
+            driver: driver.unwrap_or_else(|| "none".to_owned()),
+            step: step.to_string(),
+            source,
+        }
+    }
+}
+
+/// A name made of a PCI address, at most 15 bytes long, for an interface whose own name is taken.
+fn refuge(pci: PciAddress) -> IfName {
+    let digits = format!("v{:x}-{:02x}{:02x}{:x}", pci.domain(), pci.bus(), pci.device(), pci.function());
+    #[expect(clippy::expect_used, reason = "at most 8 digits of the domain, and 7 other bytes")]
+    digits.parse().expect("short, and of letters, digits and a dash")
+}

@@ -1,0 +1,282 @@
+//! Handing a VF over to a pod.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ledger::{Locked, NamespaceRecord, Owner, Pod};
+use netlink::{IfName, Links, MacAddr, VfChange, VlanProto};
+use pci::PciAddress;
+
+use crate::apply::OnTheWay;
+use crate::driver;
+use crate::error::Error;
+use crate::host::{Host, poll};
+use crate::observe::{PfLink, Seen};
+use crate::record::{Claim, Freshness, Intent, State};
+use crate::settings::{Difference, Settings, Situation, describe, differences};
+use crate::step::{Step, steps};
+use crate::wanted::{Attribute, Wanted};
+
+/// How often it's looked whether a VF has been given back.
+const TURN_POLL: Duration = Duration::from_millis(50);
+
+/// A request for a VF.
+#[derive(Clone, Copy, Debug)]
+pub struct Attach<'a> {
+    /// Which VF.
+    pub pci: PciAddress,
+    /// For whom. Its `ifname` is the interface's name in the pod.
+    pub owner: &'a Owner,
+    /// The pod's network namespace.
+    pub netns: &'a Path,
+    /// What is asked of the VF.
+    pub wanted: &'a Wanted,
+    /// The pod, where it's known.
+    pub pod: Option<&'a Pod>,
+    /// The pool that the VF was allocated from, where it's known and the ledger doesn't say.
+    pub resource: Option<&'a str>,
+}
+
+/// A VF that was handed over and read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Which VF.
+    pub pci: PciAddress,
+    /// Whether it has an interface in the pod; otherwise a program in the pod drives it.
+    pub kernel: bool,
+    /// The interface's index in the pod.
+    pub ifindex: Option<u32>,
+    /// Its effective MAC; without an interface the admin MAC, where one is set.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes; without an interface the PF's.
+    pub mtu: Option<u32>,
+    /// What became of the VF's baseline.
+    pub baseline: Freshness,
+}
+
+impl<L: Links> Host<L> {
+    /// Hands a VF over: baseline and claim into the ledger, every attribute through the PF, the interface into the
+    /// pod and up, and all of it read back.
+    ///
+    /// On an error the VF is at its baseline and as free as before, or quarantined ([`Error::NotUndone`]). After a
+    /// crash the claim is there, and [`Host::detach`] or [`Host::sweep`] takes the VF back.
+    ///
+    /// The VF is *claimed* until [`Host::confirm`].
+    pub fn attach(&self, request: &Attach<'_>) -> Result<Attached, Error> {
+        let pci = request.pci;
+        let ifname: IfName = request.owner.ifname.parse().map_err(|source| Error::Name { pci, source })?;
+        if let Some(mac) = request.wanted.mac.filter(|mac| !mac.is_unicast()) {
+            return Err(Error::NotUnicast { mac });
+        }
+        let netns = self
+            .links
+            .open(request.netns)
+            .map_err(|source| Error::Namespace { path: request.netns.to_owned(), source })?;
+        let (locked, prepared) = self.take_turn(pci, request.owner)?;
+        let (seen, baseline, freshness) = self.look_at_free(&locked, pci)?;
+        let id = self.links.id(&netns);
+        if seen.ifindex.is_some() && id == self.links.id(self.links.host()) {
+            return Err(Error::HostNamespace { pci, path: request.netns.to_owned() });
+        }
+        refuse_unable(pci, request.wanted, &seen)?;
+
+        let goal = request.wanted.goal(&baseline.settings, &ifname);
+        let record = NamespaceRecord { path: request.netns.to_owned(), dev: id.dev, ino: id.ino };
+        let claim = Claim {
+            owner: request.owner.clone(),
+            resource: prepared.clone().or_else(|| request.resource.map(str::to_owned)),
+            netns: Some(record),
+            pod: request.pod.cloned(),
+            wanted: Intent { wanted: request.wanted.clone(), baseline },
+        };
+        self.write_state(&locked, pci, State::Claimed { claim: claim.clone() })?;
+        match self.hand_over(pci, &goal, &netns, seen) {
+            Ok(seen) => Ok(attached(pci, &seen, freshness)),
+            Err(cause) => Err(self.undo(&locked, pci, claim, prepared, cause)),
+        }
+    }
+
+    /// Marks a VF as attached, once everything else that its owner needs is done. Repeating it changes nothing.
+    pub fn confirm(&self, pci: PciAddress, owner: &Owner) -> Result<(), Error> {
+        let locked = self.lock(pci)?;
+        match self.standing(&locked, pci)? {
+            Some(State::Claimed { claim }) if claim.owner == *owner => {
+                self.write_state(&locked, pci, State::Attached { claim })
+            }
+            Some(State::Attached { claim }) if claim.owner == *owner => Ok(()),
+            _ => Err(Error::NotOwned { pci, owner: Box::new(owner.clone()) }),
+        }
+    }
+
+    /// In what an attached VF isn't as its owner asked, seen from the PF and from inside the pod.
+    pub fn verify(&self, pci: PciAddress, owner: &Owner) -> Result<Vec<Difference>, Error> {
+        let locked = self.lock(pci)?;
+        let claim = match self.standing(&locked, pci)? {
+            Some(State::Claimed { claim } | State::Attached { claim }) if claim.owner == *owner => claim,
+            Some(State::Quarantined { reason, .. }) => return Err(Error::Quarantined { pci, reason }),
+            _ => return Err(Error::NotOwned { pci, owner: Box::new(owner.clone()) }),
+        };
+        let ifname = owner.ifname.parse().map_err(|source| Error::Name { pci, source })?;
+        let goal = claim.wanted.wanted.goal(&claim.wanted.baseline.settings, &ifname);
+        let pod = match &claim.netns {
+            Some(record) => self
+                .recorded_namespace(record)
+                .map_err(|source| Error::Namespace { path: record.path.clone(), source })?,
+            None => None,
+        };
+        Ok(differences(&goal, &self.observe(pci, pod.as_ref())?.situation))
+    }
+
+    /// Waits until the VF is free for the owner, and gives its lock, with the pool that it's marked for.
+    fn take_turn(&self, pci: PciAddress, owner: &Owner) -> Result<(Locked<'_>, Option<String>), Error> {
+        let begun = Instant::now();
+        loop {
+            let locked = self.lock(pci)?;
+            let claim = match self.standing(&locked, pci)? {
+                None => return Ok((locked, None)),
+                Some(State::Prepared { resource }) => return Ok((locked, Some(resource))),
+                Some(State::Quarantined { reason, claim }) => {
+                    let resource = claim.as_ref().and_then(|claim| claim.resource.clone());
+                    self.heal(&locked, pci, reason, claim, None)?;
+                    return Ok((locked, resource));
+                }
+                Some(State::Attached { claim }) if !self.is_dead(&claim) => claim,
+                // Whoever began the one or the other would hold the lock, or be about to confirm.
+                Some(State::Claimed { claim }) if claim.owner != *owner && !self.is_dead(&claim) => claim,
+                Some(State::Claimed { claim } | State::Attached { claim } | State::Releasing { claim }) => {
+                    let resource = claim.resource.clone();
+                    self.take_back(&locked, pci, claim)?;
+                    return Ok((locked, resource));
+                }
+            };
+            drop(locked);
+            if begun.elapsed() >= self.deadlines.turn {
+                let waited = self.deadlines.turn;
+                return Err(Error::Busy { pci, owner: Box::new(claim.owner), waited });
+            }
+            thread::sleep(TURN_POLL.min(self.deadlines.turn));
+        }
+    }
+
+    fn hand_over(
+        &self,
+        pci: PciAddress,
+        goal: &Situation,
+        netns: &L::Namespace,
+        seen: Seen,
+    ) -> Result<Seen, Error> {
+        let plan = steps(&seen.situation, goal);
+        let mut way = OnTheWay::new(self, pci, Some(netns), seen);
+        let mut mac_refused = None;
+        for step in &plan {
+            match (step, way.take(step)) {
+                (_, Ok(())) => {}
+                // A driver may refuse what it takes from the PF by itself: the read-back tells.
+                (Step::Mac(_), Err(error)) => mac_refused = Some(error),
+                (Step::Admin(change), Err(error)) => return Err(unsupported(pci, change, error)),
+                (_, Err(error)) => return Err(error),
+            }
+        }
+        let mut last = (Vec::new(), None);
+        let agreed = poll(self.deadlines.read_back, || {
+            let seen = self.observe(pci, Some(netns))?;
+            let differences = differences(goal, &seen.situation);
+            let agrees = differences.is_empty();
+            last = (differences, seen.situation.settings.driver.clone());
+            Ok::<_, Error>(agrees.then_some(seen))
+        })?;
+        let (found, driver) = last;
+        agreed.ok_or_else(|| {
+            mac_refused.unwrap_or_else(|| Error::ReadBack {
+                pci,
+                driver: driver.unwrap_or_else(|| "none".to_owned()),
+                differences: describe(&found),
+            })
+        })
+    }
+
+    /// Takes back a VF whose hand-over failed, and gives the error to tell.
+    fn undo(
+        &self,
+        locked: &Locked<'_>,
+        pci: PciAddress,
+        claim: Claim,
+        prepared: Option<String>,
+        cause: Error,
+    ) -> Error {
+        match self.take_back(locked, pci, claim) {
+            Ok(_) => {
+                if let Some(resource) = prepared {
+                    // The mark is for others to see; without it the VF is free, which is as good for the next ADD.
+                    drop(self.write_state(locked, pci, State::Prepared { resource }));
+                }
+                cause
+            }
+            Err(Error::Quarantined { pci, reason }) => {
+                Error::NotUndone { pci, reason, source: Box::new(cause) }
+            }
+            Err(error) => Error::NotUndone { pci, reason: error.chain(), source: Box::new(cause) },
+        }
+    }
+}
+
+fn attached(pci: PciAddress, seen: &Seen, baseline: Freshness) -> Attached {
+    let Settings { netdev, admin, .. } = &seen.situation.settings;
+    let admin_mac = admin.as_ref().and_then(|admin| admin.mac).filter(|mac| !mac.is_zero());
+    Attached {
+        pci,
+        kernel: netdev.is_some(),
+        ifindex: seen.ifindex,
+        mac: netdev.as_ref().map_or(admin_mac, |netdev| netdev.mac),
+        mtu: netdev.as_ref().map(|netdev| netdev.mtu).or_else(|| seen.pf.as_ref().map(|pf| pf.mtu)),
+        baseline,
+    }
+}
+
+/// Refuses what's known beforehand not to work.
+fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Error> {
+    let settings = &seen.situation.settings;
+    for attribute in wanted.of_pf() {
+        match &seen.pf {
+            // An interface takes its MAC without a PF as well.
+            None if attribute == Attribute::Mac && settings.netdev.is_some() => {}
+            None => return Err(Error::NoPf { pci, attribute }),
+            Some(PfLink { driver, .. }) if driver::is_unsupported(driver, attribute) => {
+                return Err(Error::Unsupported { pci, driver: driver.clone(), attribute });
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(mtu) = wanted.mtu else { return Ok(()) };
+    if settings.netdev.is_none() {
+        return Err(Error::NoInterface { pci, driver: settings.driver.clone().unwrap_or_default() });
+    }
+    match &seen.pf {
+        Some(pf) if mtu > pf.mtu => Err(Error::MtuAbovePf { pci, mtu, pf: pf.name.clone(), pf_mtu: pf.mtu }),
+        _ => Ok(()),
+    }
+}
+
+/// What the kernel calls unsupported is the same error as what the table says beforehand.
+fn unsupported(pci: PciAddress, change: &VfChange, error: Error) -> Error {
+    if let Error::Step { driver, source, .. } = &error
+        && source.is_unsupported()
+    {
+        return Error::Unsupported { pci, driver: driver.clone(), attribute: attribute(change) };
+    }
+    error
+}
+
+fn attribute(change: &VfChange) -> Attribute {
+    match change {
+        VfChange::Mac(_) => Attribute::Mac,
+        VfChange::Vlan { proto: VlanProto::Dot1ad, .. } => Attribute::VlanProto8021ad,
+        VfChange::Vlan { proto: VlanProto::Dot1q, .. } => Attribute::Vlan,
+        VfChange::Rate { min: 0, .. } => Attribute::MaxTxRate,
+        VfChange::Rate { .. } => Attribute::MinTxRate,
+        VfChange::SpoofCheck(_) => Attribute::SpoofCheck,
+        VfChange::Trust(_) => Attribute::Trust,
+        VfChange::LinkState(_) => Attribute::LinkState,
+    }
+}

@@ -1,0 +1,92 @@
+//! What drivers do differently, as data with its sources.
+//!
+//! A driver that isn't listed is asked, and its answer counts: what it refuses as unsupported becomes the same
+//! error that the table gives beforehand.
+
+use crate::wanted::Attribute;
+
+/// How an admin MAC comes to be the MAC of the VF's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminMac {
+    /// The VF's driver takes it when the interface is set up.
+    TakenAtUp,
+    /// The VF's driver takes it by itself, a moment later.
+    TakenLater,
+    /// The interface keeps its own until it's set there too.
+    SetTwice,
+}
+
+/// What is known of a PF's driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PfDriver {
+    /// Its name.
+    pub name: &'static str,
+    /// What it can't do.
+    pub unsupported: &'static [Attribute],
+    /// How that is known.
+    pub source: &'static str,
+}
+
+/// What is known of a VF's driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VfDriver {
+    /// Its name.
+    pub name: &'static str,
+    /// How an admin MAC reaches its interface.
+    pub admin_mac: AdminMac,
+    /// How that is known.
+    pub source: &'static str,
+}
+
+/// The drivers of PFs.
+pub const PF_DRIVERS: [PfDriver; 2] = [
+    PfDriver {
+        name: "igb",
+        unsupported: &[Attribute::LinkState, Attribute::MinTxRate, Attribute::VlanProto8021ad],
+        source: "measured on Linux 6.12 with an 82576: EOPNOTSUPP, EINVAL and EPROTONOSUPPORT",
+    },
+    PfDriver {
+        name: "ixgbe",
+        unsupported: &[Attribute::MinTxRate],
+        source: "Linux, ixgbe_ndo_set_vf_bw: EINVAL for a min_tx_rate other than 0",
+    },
+];
+
+/// The drivers of VFs.
+pub const VF_DRIVERS: [VfDriver; 5] = [
+    VfDriver {
+        name: "igbvf",
+        admin_mac: AdminMac::TakenAtUp,
+        source: "measured on Linux 6.12: the kernel's log asks for a reload of the driver, down and up does",
+    },
+    VfDriver {
+        name: "ixgbevf",
+        admin_mac: AdminMac::TakenAtUp,
+        source: "Linux, ixgbe_ndo_set_vf_mac: asks for a reload of the driver; its reset takes the address",
+    },
+    VfDriver {
+        name: "iavf",
+        admin_mac: AdminMac::TakenLater,
+        source: "k8snetworkplumbingwg/sriov-cni#232 and #239: setting it on the interface meanwhile fails",
+    },
+    VfDriver { name: "i40evf", admin_mac: AdminMac::TakenLater, source: "the former name of iavf" },
+    VfDriver {
+        name: "mlx5_core",
+        admin_mac: AdminMac::SetTwice,
+        source: "k8snetworkplumbingwg/sriov-cni: an existing interface keeps its MAC, both are set there",
+    },
+];
+
+/// Whether a PF's driver is known to be unable to do something.
+pub fn is_unsupported(pf_driver: &str, attribute: Attribute) -> bool {
+    PF_DRIVERS.iter().any(|driver| driver.name == pf_driver && driver.unsupported.contains(&attribute))
+}
+
+/// How an admin MAC reaches the interface. An unknown driver's is set there too: if it has taken it by itself,
+/// nothing changes.
+pub fn admin_mac(vf_driver: Option<&str>) -> AdminMac {
+    VF_DRIVERS
+        .iter()
+        .find(|driver| Some(driver.name) == vf_driver)
+        .map_or(AdminMac::SetTwice, |driver| driver.admin_mac)
+}

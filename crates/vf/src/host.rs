@@ -1,0 +1,117 @@
+//! Where VFs are: the machine, as the other modules see it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ledger::{Device, Ledger, Locked};
+use netlink::Links;
+use pci::{PciAddress, Sysfs};
+
+use crate::error::Error;
+
+/// How often something is looked at again that the kernel or another process changes without telling us.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long is waited for what others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// For a VF's lock: its holder is at work on the VF.
+    pub lock: Duration,
+    /// For a living owner to give the VF back, when another asks for it.
+    pub turn: Duration,
+    /// For a VF to show what was set.
+    pub read_back: Duration,
+    /// For the kernel to bring an interface home from a namespace that was deleted.
+    pub home_coming: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            lock: Duration::from_secs(30),
+            turn: Duration::from_secs(10),
+            read_back: Duration::from_secs(5),
+            home_coming: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A machine with VFs.
+#[derive(Debug)]
+pub struct Host<L: Links> {
+    /// Its PCI functions.
+    pub sysfs: Sysfs,
+    /// Its links.
+    pub links: L,
+    /// Who owns which VF.
+    pub ledger: Ledger,
+    /// Its current boot, see [`boot_id`].
+    pub boot_id: String,
+    /// How long is waited for what.
+    pub deadlines: Deadlines,
+    /// The state of the existing SR-IOV plugin: `/var/lib/cni/sriov`.
+    pub existing_state: PathBuf,
+    /// Its processes: `/proc`. One namespace of processes only shows its own, so an interface that someone
+    /// moved into an unnamed namespace is found from the host's only.
+    pub proc: PathBuf,
+}
+
+/// The ID of the current boot, from a `proc` file system.
+pub fn boot_id(proc: &Path) -> Result<String, Error> {
+    let path = proc.join("sys/kernel/random/boot_id");
+    let text = fs::read_to_string(&path).map_err(|source| Error::BootId { path, source })?;
+    Ok(text.trim().to_owned())
+}
+
+impl<L: Links> Host<L> {
+    /// A machine with the usual deadlines and paths.
+    pub fn new(sysfs: Sysfs, links: L, ledger: Ledger, boot_id: String) -> Self {
+        Self {
+            sysfs,
+            links,
+            ledger,
+            boot_id,
+            deadlines: Deadlines::default(),
+            existing_state: PathBuf::from("/var/lib/cni/sriov"),
+            proc: PathBuf::from("/proc"),
+        }
+    }
+
+    pub(crate) fn lock(&self, pci: PciAddress) -> Result<Locked<'_>, Error> {
+        self.ledger.lock(&device(pci), self.deadlines.lock).map_err(|source| Error::Ledger { pci, source })
+    }
+
+    /// The inode of the device's directory in sysfs; `None` when there's no such device.
+    pub(crate) fn incarnation(&self, pci: PciAddress) -> Result<Option<u64>, Error> {
+        let path = self.sysfs.root().join("bus/pci/devices").join(pci.to_string());
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.ino())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Incarnation { pci, source }),
+        }
+    }
+}
+
+/// A VF's key in the ledger.
+pub(crate) fn device(pci: PciAddress) -> Device {
+    #[expect(clippy::expect_used, reason = "a PCI address holds nothing that a key can't hold")]
+    pci.to_string().parse().expect("a PCI address is a device's key")
+}
+
+/// Calls `look` until it gives a value, at least once, and at most for `limit`.
+pub(crate) fn poll<T, E>(
+    limit: Duration,
+    mut look: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    let begun = Instant::now();
+    loop {
+        let found = look()?;
+        if found.is_some() || begun.elapsed() >= limit {
+            return Ok(found);
+        }
+        thread::sleep(POLL.min(limit));
+    }
+}

@@ -1,0 +1,68 @@
+//! Finding network namespaces again, and telling whether they're gone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ledger::NamespaceRecord;
+use netlink::{Links, NamespaceId};
+
+use crate::host::Host;
+
+impl<L: Links> Host<L> {
+    /// The namespace of a record, if it's still the same one at the same path.
+    pub(crate) fn recorded_namespace(
+        &self,
+        record: &NamespaceRecord,
+    ) -> Result<Option<L::Namespace>, netlink::Error> {
+        self.namespace_at(&record.path, id(record))
+    }
+
+    fn namespace_at(&self, path: &Path, id: NamespaceId) -> Result<Option<L::Namespace>, netlink::Error> {
+        match self.links.open(path) {
+            Ok(namespace) => Ok((self.links.id(&namespace) == id).then_some(namespace)),
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether nothing leads to a namespace any more: neither its path nor a process. What can't be told is alive.
+    pub(crate) fn is_namespace_gone(&self, record: &NamespaceRecord) -> bool {
+        let id = id(record);
+        matches!(self.recorded_namespace(record), Ok(None))
+            && !self.namespaces_of_processes().iter().any(|(found, _path)| *found == id)
+    }
+
+    /// The namespace, other than the host's, of some process, that has the device's interface.
+    ///
+    /// A privileged pod may move an interface on, and one that was deleted may live on in a process.
+    pub(crate) fn namespace_with(&self, pci: &str) -> Option<L::Namespace> {
+        let host = self.links.id(self.links.host());
+        self.namespaces_of_processes()
+            .into_iter()
+            .filter(|(id, _path)| *id != host)
+            .filter_map(|(id, path)| self.namespace_at(&path, id).ok().flatten())
+            .find(|namespace| matches!(self.links.link_of_device(namespace, pci), Ok(Some(_))))
+    }
+
+    /// The network namespaces that processes are in, each once. Processes come and go meanwhile.
+    fn namespaces_of_processes(&self) -> Vec<(NamespaceId, PathBuf)> {
+        let mut seen = BTreeSet::new();
+        let Ok(entries) = fs::read_dir(&self.proc) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
+            .filter_map(|entry| {
+                let path = entry.path().join("ns/net");
+                let metadata = fs::metadata(&path).ok()?;
+                let id = NamespaceId { dev: metadata.dev(), ino: metadata.ino() };
+                seen.insert(id).then_some((id, path))
+            })
+            .collect()
+    }
+}
+
+fn id(record: &NamespaceRecord) -> NamespaceId {
+    NamespaceId { dev: record.dev, ino: record.ino }
+}

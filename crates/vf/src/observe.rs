@@ -1,0 +1,103 @@
+//! Looking at a VF from all sides: sysfs, its PF, and its interface wherever that is.
+
+use netlink::{Link, Links};
+use pci::{Function, PciAddress};
+
+use crate::error::Error;
+use crate::host::{Host, poll};
+use crate::record::Baseline;
+use crate::settings::{Admin, Netdev, Place, Settings, Situation};
+
+/// A VF as it was found, and the handles to act on it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// What it's set to, and where its interface is.
+    pub(crate) situation: Situation,
+    /// Its PF's interface.
+    pub(crate) pf: Option<PfLink>,
+    /// The index of its own interface, in the namespace where that is.
+    pub(crate) ifindex: Option<u32>,
+}
+
+/// A PF as the way to its VF.
+#[derive(Clone, Debug)]
+pub(crate) struct PfLink {
+    pub(crate) ifindex: u32,
+    pub(crate) name: String,
+    pub(crate) mtu: u32,
+    pub(crate) driver: String,
+    /// The VF's index below it.
+    pub(crate) vf: u16,
+}
+
+impl<L: Links> Host<L> {
+    /// Looks at a VF, and for its interface in the host's namespace and in the pod's, if that is there.
+    pub(crate) fn observe(&self, pci: PciAddress, pod: Option<&L::Namespace>) -> Result<Seen, Error> {
+        let function = self.sysfs.function(&pci).map_err(|source| Error::Device { pci, source })?;
+        let links = |source| Error::Links { pci, source };
+        let pf = self.pf_link(&function)?;
+        let admin = match &pf {
+            Some(pf) => Some(Admin::from(self.links.vf(pf.ifindex, pf.vf).map_err(links)?)),
+            None => None,
+        };
+        let name = pci.to_string();
+        let at_home = self.links.link_of_device(self.links.host(), &name).map_err(links)?;
+        let (link, place) = match (at_home, pod) {
+            (Some(link), _) => (Some(link), Place::Home),
+            (None, Some(pod)) => match self.links.link_of_device(pod, &name) {
+                Ok(Some(link)) => (Some(link), Place::Pod),
+                Ok(None) => (None, Place::Home),
+                Err(error) if error.is_gone() => (None, Place::Home),
+                Err(error) => return Err(links(error)),
+            },
+            (None, None) => (None, Place::Home),
+        };
+        let ifindex = link.as_ref().map(|link| link.index);
+        let settings = Settings { driver: function.driver, netdev: link.map(Netdev::from), admin };
+        Ok(Seen { situation: Situation { settings, place }, pf, ifindex })
+    }
+
+    fn pf_link(&self, function: &Function) -> Result<Option<PfLink>, Error> {
+        let Some(vf) = function.vf else { return Ok(None) };
+        let links = |source| Error::Links { pci: function.address, source };
+        let found = self.links.link_of_device(self.links.host(), &vf.pf.to_string()).map_err(links)?;
+        let Some(link) = found else { return Ok(None) };
+        let pf =
+            self.sysfs.function(&vf.pf).map_err(|source| Error::Device { pci: function.address, source })?;
+        let driver = pf.driver.unwrap_or_default();
+        Ok(Some(PfLink { ifindex: link.index, name: link.name, mtu: link.mtu, driver, vf: vf.index }))
+    }
+
+    /// Looks at a VF that is to come home, waiting where the kernel is about to bring its interface there, and
+    /// then looking into every namespace. Gives the namespace it was found in, if that's neither home nor the
+    /// pod's.
+    pub(crate) fn observe_strayed(
+        &self,
+        pci: PciAddress,
+        baseline: &Baseline,
+        pod: Option<&L::Namespace>,
+    ) -> Result<(Seen, Option<L::Namespace>), Error> {
+        let is_complete = |seen: &Seen| {
+            let settings = &seen.situation.settings;
+            let has_interface =
+                baseline.settings.netdev.is_some() && settings.driver == baseline.settings.driver;
+            !has_interface || settings.netdev.is_some()
+        };
+        let seen = self.observe(pci, pod)?;
+        if is_complete(&seen) {
+            return Ok((seen, None));
+        }
+        if let Some(stray) = self.namespace_with(&pci.to_string()) {
+            return Ok((self.observe(pci, Some(&stray))?, Some(stray)));
+        }
+        let come =
+            poll(self.deadlines.home_coming, || Ok(Some(self.observe(pci, pod)?).filter(is_complete)))?;
+        Ok((come.unwrap_or(seen), None))
+    }
+}
+
+impl From<Link> for Netdev {
+    fn from(link: Link) -> Self {
+        Self { name: link.name, mac: link.mac, mtu: link.mtu, up: link.up, altnames: link.altnames }
+    }
+}

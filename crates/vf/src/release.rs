@@ -1,0 +1,214 @@
+//! Taking a VF back.
+
+use std::path::Path;
+
+use ledger::{Locked, NamespaceRecord, Owner};
+use netlink::Links;
+use pci::{PciAddress, USERSPACE_DRIVERS};
+
+use crate::apply::OnTheWay;
+use crate::error::Error;
+use crate::host::Host;
+use crate::record::{Baseline, Claim, State};
+use crate::settings::{Place, Situation, describe, differences};
+use crate::step::{Step, steps};
+
+/// How often a VF is looked at and worked on before it's given up. Three are needed where a driver's binding
+/// brings an interface back, whose MAC then shows in the PF's view.
+const ROUNDS: usize = 4;
+
+/// What became of a VF that was to be detached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detached {
+    /// It's at its baseline, and free.
+    Released,
+    /// It was released before, or never attached.
+    NotAttached,
+    /// It belongs to another owner, or to another generation of this one, and is left alone.
+    NotOwner,
+    /// The device isn't there any more, or another one has been made at its address: there's nothing to restore.
+    DeviceGone,
+}
+
+impl<L: Links> Host<L> {
+    /// Takes a VF back from its owner, wherever its interface is by now and whatever was changed on it, and frees it
+    /// once a read-back equals its baseline. Repeating it changes nothing.
+    ///
+    /// Needs neither the owner's namespace nor a writable ledger to begin. `netns` is where the runtime says the
+    /// namespace is, if it does: it counts only where the ledger's own record is lost.
+    ///
+    /// [`Error::Quarantined`] when something can't be restored; it's in the ledger, and retried.
+    pub fn detach(&self, pci: PciAddress, owner: &Owner, netns: Option<&Path>) -> Result<Detached, Error> {
+        let locked = self.lock(pci)?;
+        match self.standing(&locked, pci)? {
+            None | Some(State::Prepared { .. }) => Ok(Detached::NotAttached),
+            Some(
+                State::Claimed { claim }
+                | State::Attached { claim }
+                | State::Releasing { claim }
+                | State::Quarantined { claim: Some(claim), .. },
+            ) => {
+                if claim.owner == *owner {
+                    self.take_back(&locked, pci, claim)
+                } else {
+                    Ok(Detached::NotOwner)
+                }
+            }
+            Some(State::Quarantined { reason, claim: None }) => {
+                let evidence = netns.and_then(|path| self.record(path));
+                self.heal(&locked, pci, reason, None, evidence.as_ref())
+            }
+        }
+    }
+
+    /// The VFs that an owner has.
+    pub fn owned_by(&self, owner: &Owner) -> Result<Vec<PciAddress>, Error> {
+        let entries = self.ledger.entries::<crate::record::Intent>().map_err(Error::List)?;
+        Ok(entries
+            .into_iter()
+            .filter(|(_device, entry)| {
+                let claim = entry.as_ref().ok().and_then(|entry| entry.state.claim());
+                claim.is_some_and(|claim| claim.owner == *owner)
+            })
+            .filter_map(|(device, _entry)| device.as_str().parse().ok())
+            .collect())
+    }
+
+    pub(crate) fn is_dead(&self, claim: &Claim) -> bool {
+        claim.netns.as_ref().is_some_and(|record| self.is_namespace_gone(record))
+    }
+
+    /// Restores a VF and removes the claim on it.
+    pub(crate) fn take_back(
+        &self,
+        locked: &Locked<'_>,
+        pci: PciAddress,
+        claim: Claim,
+    ) -> Result<Detached, Error> {
+        let baseline = &claim.wanted.baseline;
+        if self.incarnation(pci)? != Some(baseline.incarnation) {
+            return forget(locked, pci);
+        }
+        // The claim holds the intent to return already: where this can't be written, it goes on all the same.
+        drop(self.write_state(locked, pci, State::Releasing { claim: claim.clone() }));
+        match self.restore(pci, baseline, claim.netns.as_ref()) {
+            Ok(()) => {
+                locked.clear().map_err(|source| Error::Ledger { pci, source })?;
+                Ok(Detached::Released)
+            }
+            Err(reason) => Err(self.quarantine(locked, pci, reason, Some(claim))),
+        }
+    }
+
+    /// Tries again to restore a quarantined VF.
+    ///
+    /// Where the claim is lost, nobody knows whose the VF was. It's restored only if it's seen not to be in use: its
+    /// interface is at home, or in the namespace that `evidence` names as its owner's.
+    pub(crate) fn heal(
+        &self,
+        locked: &Locked<'_>,
+        pci: PciAddress,
+        reason: String,
+        claim: Option<Claim>,
+        evidence: Option<&NamespaceRecord>,
+    ) -> Result<Detached, Error> {
+        if let Some(claim) = claim {
+            return self.take_back(locked, pci, claim);
+        }
+        let Some(baseline) = self.valid_baseline(locked, pci)? else {
+            return match self.incarnation(pci)? {
+                None => forget(locked, pci),
+                Some(_) => Err(Error::Quarantined { pci, reason }),
+            };
+        };
+        let pod = evidence.and_then(|record| self.recorded_namespace(record).ok().flatten());
+        let seen = self.observe(pci, pod.as_ref())?;
+        let settings = &seen.situation.settings;
+        let in_user_space =
+            settings.driver.as_deref().is_some_and(|driver| USERSPACE_DRIVERS.contains(&driver));
+        if in_user_space || settings.netdev.is_none() {
+            return Err(Error::Quarantined { pci, reason });
+        }
+        match self.restore(pci, &baseline, evidence) {
+            Ok(()) => {
+                locked.clear().map_err(|source| Error::Ledger { pci, source })?;
+                Ok(Detached::Released)
+            }
+            Err(reason) => Err(self.quarantine(locked, pci, reason, None)),
+        }
+    }
+
+    fn quarantine(
+        &self,
+        locked: &Locked<'_>,
+        pci: PciAddress,
+        reason: String,
+        claim: Option<Claim>,
+    ) -> Error {
+        // Where this can't be written, the claim stays, and that keeps everyone else away too.
+        drop(self.write_state(locked, pci, State::Quarantined { reason: reason.clone(), claim }));
+        Error::Quarantined { pci, reason }
+    }
+
+    fn record(&self, path: &Path) -> Option<NamespaceRecord> {
+        let id = self.links.id(&self.links.open(path).ok()?);
+        Some(NamespaceRecord { path: path.to_owned(), dev: id.dev, ino: id.ino })
+    }
+
+    /// Brings a VF to its baseline; says in words what's in the way where it can't.
+    fn restore(
+        &self,
+        pci: PciAddress,
+        baseline: &Baseline,
+        netns: Option<&NamespaceRecord>,
+    ) -> Result<(), String> {
+        let goal = Situation { settings: baseline.settings.clone(), place: Place::Home };
+        // A namespace that can't be opened is looked for under the processes.
+        let pod = netns.and_then(|record| self.recorded_namespace(record).ok().flatten());
+        let mut obstacles = Vec::new();
+        for _ in 0..ROUNDS {
+            let (seen, stray) =
+                self.observe_strayed(pci, baseline, pod.as_ref()).map_err(|error| error.chain())?;
+            let plan = steps(&seen.situation, &goal);
+            if plan.is_empty() {
+                break;
+            }
+            obstacles = take_all(OnTheWay::new(self, pci, stray.as_ref().or(pod.as_ref()), seen), &plan);
+        }
+        let seen = self.observe(pci, pod.as_ref()).map_err(|error| error.chain())?;
+        let left = differences(&goal, &seen.situation);
+        if left.is_empty() {
+            return Ok(());
+        }
+        let mut reason = describe(&left);
+        for obstacle in obstacles {
+            reason.push_str("; ");
+            reason.push_str(&obstacle.chain());
+        }
+        Err(reason)
+    }
+}
+
+fn forget(locked: &Locked<'_>, pci: PciAddress) -> Result<Detached, Error> {
+    locked.forget_baseline().and_then(|()| locked.clear()).map_err(|source| Error::Ledger { pci, source })?;
+    Ok(Detached::DeviceGone)
+}
+
+/// Takes as many steps as can be taken; what failed isn't in the way of what's independent of it.
+fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step]) -> Vec<Error> {
+    let mut obstacles = Vec::new();
+    for step in plan {
+        let Err(error) = way.take(step) else { continue };
+        let taken = matches!(&error, Error::Step { source, .. } if source.is_taken());
+        let is_move = matches!(step, Step::Move { .. });
+        obstacles.push(error);
+        if is_move {
+            // At home under another name it's out of the pod's hands; the next round renames it.
+            if taken && let Err(error) = way.take_home_under_another_name() {
+                obstacles.push(error);
+            }
+            break;
+        }
+    }
+    obstacles
+}

@@ -1,0 +1,235 @@
+//! What a VF is set to, and how two settings differ.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use netlink::{LinkState, MacAddr, VfConfig, VlanProto};
+use serde::{Deserialize, Serialize};
+
+/// Everything about a VF that a pod or its network may change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Its driver; `None` when it has none.
+    pub driver: Option<String>,
+    /// Its interface; `None` while a driver for user space has it, or none, or while no namespace that we can see
+    /// has the interface.
+    pub netdev: Option<Netdev>,
+    /// What its PF says of it; `None` when no PF is in sight, as in a virtual machine.
+    pub admin: Option<Admin>,
+}
+
+/// A VF's interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Netdev {
+    /// Its name.
+    pub name: String,
+    /// Its effective MAC.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it's administratively up.
+    pub up: bool,
+    /// Its alternative names.
+    #[serde(default, with = "altnames")]
+    pub altnames: Vec<OsString>,
+}
+
+/// What is set on a VF through its PF.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Admin {
+    /// The admin MAC; zero where none is set, `None` where the driver doesn't say.
+    pub mac: Option<MacAddr>,
+    /// The VLAN; id 0 for none.
+    pub vlan: Vlan,
+    /// The rates.
+    pub rate: Rate,
+    /// The check of source addresses; `None` where the driver doesn't say.
+    pub spoofchk: Option<bool>,
+    /// Trust; `None` where the driver doesn't say.
+    pub trust: Option<bool>,
+    /// The link state it's shown; `None` where the driver doesn't say.
+    pub link_state: Option<LinkState>,
+}
+
+/// A VLAN tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vlan {
+    /// 0 (none) to 4094.
+    pub id: u16,
+    /// 0 to 7.
+    pub qos: u8,
+    /// The tag's protocol.
+    pub proto: VlanProto,
+}
+
+/// Rates in Mbit/s, 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// The guaranteed rate.
+    pub min: u32,
+    /// The highest rate.
+    pub max: u32,
+}
+
+impl From<VfConfig> for Admin {
+    fn from(config: VfConfig) -> Self {
+        Self {
+            mac: config.mac,
+            vlan: Vlan { id: config.vlan, qos: config.qos, proto: config.proto },
+            rate: Rate { min: config.min_tx_rate, max: config.max_tx_rate },
+            spoofchk: config.spoofchk,
+            trust: config.trust,
+            link_state: config.link_state,
+        }
+    }
+}
+
+/// Where a VF's interface is. A VF without one is at home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Place {
+    /// In the host's network namespace.
+    Home,
+    /// In the namespace of its owner's pod.
+    Pod,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Home => "the host",
+            Self::Pod => "the pod",
+        })
+    }
+}
+
+/// A VF's settings, and where its interface is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Situation {
+    /// What it's set to.
+    pub settings: Settings,
+    /// Where its interface is.
+    pub place: Place,
+}
+
+/// One attribute that isn't as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which.
+    pub attribute: &'static str,
+    /// What it should be.
+    pub wanted: String,
+    /// What it is.
+    pub found: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {} in place of {}", self.attribute, self.found, self.wanted)
+    }
+}
+
+/// Differences in one line, for a person to read.
+pub fn describe(differences: &[Difference]) -> String {
+    let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+/// In which attributes `found` isn't as `wanted`. What a driver doesn't say isn't compared.
+///
+/// Where the wanted admin MAC is zero, the VF has a MAC of its own choice, and several PF drivers show that as
+/// soon as the VF uses it: its own is as good as zero.
+pub fn differences(wanted: &Situation, found: &Situation) -> Vec<Difference> {
+    let mut list = List(Vec::new());
+    let (goal, now) = (&wanted.settings, &found.settings);
+    list.compare("driver", &text(goal.driver.as_ref()), &text(now.driver.as_ref()));
+    match (&goal.netdev, &now.netdev) {
+        (Some(goal), Some(now)) => {
+            list.compare("namespace", &wanted.place, &found.place);
+            list.compare("name", &goal.name, &now.name);
+            list.compare_known("mac", goal.mac, now.mac);
+            list.compare("mtu", &goal.mtu, &now.mtu);
+            if goal.up && wanted.place == Place::Pod {
+                list.compare("link", &"up", if now.up { &"up" } else { &"down" });
+            }
+            for altname in &now.altnames {
+                if wanted.place == Place::Home && !goal.altnames.contains(altname) {
+                    list.add("alternative name", "none".to_owned(), altname.to_string_lossy().into_owned());
+                }
+            }
+        }
+        (Some(goal), None) => list.add("interface", goal.name.clone(), "in no namespace in sight".to_owned()),
+        (None, Some(now)) => list.add("interface", "none".to_owned(), now.name.clone()),
+        (None, None) => {}
+    }
+    match (&goal.admin, &now.admin) {
+        (Some(goal), Some(now)) => {
+            let own = found.settings.netdev.as_ref().and_then(|netdev| netdev.mac);
+            let of_its_own = goal.mac.is_some_and(MacAddr::is_zero) && now.mac == own;
+            if !of_its_own {
+                list.compare_known("admin mac", goal.mac, now.mac);
+            }
+            list.compare("vlan", &goal.vlan.id, &now.vlan.id);
+            list.compare("vlan qos", &goal.vlan.qos, &now.vlan.qos);
+            if goal.vlan.id != 0 {
+                list.compare("vlan protocol", &goal.vlan.proto, &now.vlan.proto);
+            }
+            list.compare("min_tx_rate", &goal.rate.min, &now.rate.min);
+            list.compare("max_tx_rate", &goal.rate.max, &now.rate.max);
+            list.compare_known("spoofchk", goal.spoofchk, now.spoofchk);
+            list.compare_known("trust", goal.trust, now.trust);
+            list.compare_known("link_state", goal.link_state, now.link_state);
+        }
+        (Some(_), None) => list.add("PF", "in sight".to_owned(), "out of sight".to_owned()),
+        // A PF that has come into sight since shows more than there is to restore.
+        (None, _) => {}
+    }
+    list.0
+}
+
+fn text(driver: Option<&String>) -> String {
+    driver.cloned().unwrap_or_else(|| "none".to_owned())
+}
+
+struct List(Vec<Difference>);
+
+impl List {
+    fn add(&mut self, attribute: &'static str, wanted: String, found: String) {
+        self.0.push(Difference { attribute, wanted, found });
+    }
+
+    fn compare<T: PartialEq + fmt::Display>(&mut self, attribute: &'static str, wanted: &T, found: &T) {
+        if wanted != found {
+            self.add(attribute, wanted.to_string(), found.to_string());
+        }
+    }
+
+    fn compare_known<T: PartialEq + fmt::Display>(
+        &mut self,
+        attribute: &'static str,
+        wanted: Option<T>,
+        found: Option<T>,
+    ) {
+        if let (Some(wanted), Some(found)) = (wanted, found) {
+            self.compare(attribute, &wanted, &found);
+        }
+    }
+}
+
+/// Alternative names as text. One that isn't UTF-8 loses its bytes, so after that it counts as another one.
+mod altnames {
+    use std::ffi::OsString;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(names: &[OsString], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(names.iter().map(|name| name.to_string_lossy()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
+        Ok(Vec::<String>::deserialize(deserializer)?.into_iter().map(OsString::from).collect())
+    }
+}

@@ -1,0 +1,72 @@
+//! Taking back what nobody asks back.
+
+use std::time::Duration;
+
+use ledger::Owner;
+use netlink::Links;
+use pci::PciAddress;
+
+use crate::error::Error;
+use crate::host::{Host, device};
+use crate::record::{Intent, State};
+
+/// What a sweep did with a VF.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// Its owner is dead or its release was left half done; it's free again.
+    Released {
+        /// Whose it was.
+        owner: Owner,
+    },
+    /// It was quarantined, and is free again.
+    Healed,
+}
+
+impl<L: Links> Host<L> {
+    /// Takes back the VFs of dead owners, finishes releases that were left half done, and tries again what is
+    /// quarantined. Tells of each VF that it worked on, also where that failed.
+    ///
+    /// An owner is dead when its namespace is gone, or `is_alive` denies it. That has to affirm an owner whose ADD
+    /// is still going on: a runtime may list a sandbox only after it. A VF that someone else is at work on is
+    /// passed over.
+    #[expect(
+        clippy::type_complexity,
+        reason = "a list of an address and a result is plainer than a name for it"
+    )]
+    pub fn sweep(
+        &self,
+        is_alive: &dyn Fn(&Owner) -> bool,
+    ) -> Result<Vec<(PciAddress, Result<Swept, Error>)>, Error> {
+        let entries = self.ledger.entries::<Intent>().map_err(Error::List)?;
+        Ok(entries
+            .into_iter()
+            .filter_map(|(device, _entry)| device.as_str().parse().ok())
+            .filter_map(|pci| Some((pci, self.sweep_one(pci, is_alive).transpose()?)))
+            .collect())
+    }
+
+    fn sweep_one(&self, pci: PciAddress, is_alive: &dyn Fn(&Owner) -> bool) -> Result<Option<Swept>, Error> {
+        let locked = match self.ledger.lock(&device(pci), Duration::ZERO) {
+            Ok(locked) => locked,
+            Err(error) if error.is_locked() => return Ok(None),
+            Err(source) => return Err(Error::Ledger { pci, source }),
+        };
+        match self.standing(&locked, pci)? {
+            None | Some(State::Prepared { .. }) => Ok(None),
+            Some(State::Claimed { claim } | State::Attached { claim })
+                if !self.is_dead(&claim) && is_alive(&claim.owner) =>
+            {
+                Ok(None)
+            }
+            Some(State::Claimed { claim } | State::Attached { claim } | State::Releasing { claim }) => {
+                let owner = claim.owner.clone();
+                self.take_back(&locked, pci, claim)?;
+                Ok(Some(Swept::Released { owner }))
+            }
+            Some(State::Quarantined { reason, claim }) => {
+                self.heal(&locked, pci, reason, claim, None)?;
+                Ok(Some(Swept::Healed))
+            }
+        }
+    }
+}
