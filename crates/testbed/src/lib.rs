@@ -2,4 +2,6 @@
 
 pub mod api;
 pub mod kubelet;
+pub mod links;
 pub mod node;
+pub mod sysfs;

@@ -1,0 +1,274 @@
+//! What a [`FakeLinks`](super::FakeLinks) is made of.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+
+use ipnet::IpNet;
+use netlink::{Link, LinkState, MacAddr, Route, VfConfig};
+
+use super::fault::Faults;
+use super::model::DriverModel;
+use crate::sysfs::SysfsTree;
+
+/// The namespaces' file system, as its device number looks on most machines.
+pub(super) const NSFS_DEV: u64 = 4;
+
+/// The inode of the first namespace; none is used twice.
+const FIRST_INO: u64 = 4_026_531_840;
+
+/// A port's identity, which no move or rename changes.
+pub(super) type PortId = u32;
+
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) spaces: BTreeMap<u64, Space>,
+    /// What's at paths: a namespace kept alive by its path, or some other file.
+    pub(super) paths: BTreeMap<PathBuf, Option<Arc<Pin>>>,
+    pub(super) ports: BTreeMap<PortId, Port>,
+    pub(super) pfs: BTreeMap<PortId, Pf>,
+    pub(super) faults: Faults,
+    pub(super) tree: Option<SysfsTree>,
+    pub(super) host: u64,
+    made: u32,
+}
+
+/// A namespace.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    pub(super) routes: Vec<Route>,
+}
+
+/// What keeps a namespace alive: its path, or whoever has it open.
+#[derive(Debug)]
+pub(super) struct Pin {
+    pub(super) ino: u64,
+    pub(super) world: Weak<Mutex<World>>,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(world) = self.world.upgrade() {
+            world.lock().expect("no test panics with the world locked").end_space(self.ino);
+        }
+    }
+}
+
+/// Where a port's carrier comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cable {
+    /// A cable that's plugged in, or not.
+    Plugged(bool),
+    /// The other end of a veth pair.
+    Peer(PortId),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Port {
+    pub(super) space: u64,
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) altnames: Vec<OsString>,
+    pub(super) mac: MacAddr,
+    pub(super) mtu: u32,
+    pub(super) max_mtu: u32,
+    pub(super) up: bool,
+    pub(super) cable: Cable,
+    pub(super) device: Option<String>,
+    pub(super) addresses: Vec<IpNet>,
+    /// The PF and the index below it.
+    pub(super) vf: Option<(PortId, u16)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Pf {
+    pub(super) model: DriverModel,
+    pub(super) vfs: Vec<Vf>,
+}
+
+#[derive(Debug)]
+pub(super) struct Vf {
+    pub(super) device: String,
+    pub(super) config: VfConfig,
+}
+
+impl World {
+    pub(super) fn add_space(&mut self) -> u64 {
+        self.made += 1;
+        let ino = FIRST_INO + u64::from(self.made);
+        self.spaces.insert(ino, Space::default());
+        ino
+    }
+
+    pub(super) fn add_port(&mut self, name: &str, space: u64) -> (PortId, &mut Port) {
+        self.made += 1;
+        let id = self.made;
+        let index = self.free_index(space);
+        let [_, a, b, c] = id.to_be_bytes();
+        let port = Port {
+            space,
+            index,
+            name: name.to_owned(),
+            altnames: Vec::new(),
+            mac: MacAddr([0x02, 0xfa, 0x4e, a, b, c]),
+            mtu: 1500,
+            max_mtu: 65_535,
+            up: false,
+            cable: Cable::Plugged(true),
+            device: None,
+            addresses: Vec::new(),
+            vf: None,
+        };
+        (id, self.ports.entry(id).or_insert(port))
+    }
+
+    pub(super) fn find(&self, space: u64, index: u32) -> Option<PortId> {
+        self.ports_of(space).find(|(_, port)| port.index == index).map(|(id, _)| id)
+    }
+
+    pub(super) fn ports_of(&self, space: u64) -> impl Iterator<Item = (PortId, &Port)> {
+        self.ports.iter().filter(move |(_, port)| port.space == space).map(|(&id, port)| (id, port))
+    }
+
+    /// The port that has a name, or an alternative one, in a namespace.
+    pub(super) fn named(&self, space: u64, name: &str) -> Option<PortId> {
+        self.ports_of(space)
+            .find(|(_, port)| port.name == name || port.altnames.iter().any(|alt| alt.as_os_str() == name))
+            .map(|(id, _)| id)
+    }
+
+    /// An index above those in use: the kernel counts on, too.
+    fn free_index(&self, space: u64) -> u32 {
+        self.ports_of(space).map(|(_, port)| port.index + 1).max().unwrap_or(2)
+    }
+
+    pub(super) fn has_carrier(&self, port: &Port) -> bool {
+        let allowed = self.vf_of(port).is_none_or(|vf| vf.config.link_state != Some(LinkState::Disable));
+        let plugged = match port.cable {
+            Cable::Plugged(plugged) => plugged,
+            Cable::Peer(peer) => self.ports.get(&peer).is_some_and(|peer| peer.up),
+        };
+        port.up && plugged && allowed
+    }
+
+    pub(super) fn vf_of(&self, port: &Port) -> Option<&Vf> {
+        let (pf, index) = port.vf?;
+        self.pfs.get(&pf)?.vfs.get(usize::from(index))
+    }
+
+    pub(super) fn link(&self, port: &Port) -> Link {
+        let mut altnames = port.altnames.clone();
+        altnames.sort_unstable();
+        Link {
+            index: port.index,
+            name: port.name.clone(),
+            altnames,
+            mac: Some(port.mac),
+            mtu: port.mtu,
+            up: port.up,
+            carrier: self.has_carrier(port),
+            device: port.device.clone(),
+            master: None,
+            hardware: 1,
+        }
+    }
+
+    /// Sets a port down: the kernel forgets its routes and its IPv6 addresses.
+    pub(super) fn take_down(&mut self, id: PortId) {
+        let Some(port) = self.ports.get_mut(&id) else { return };
+        port.up = false;
+        port.addresses.retain(|address| address.addr().is_ipv4());
+        let (space, index) = (port.space, port.index);
+        if let Some(space) = self.spaces.get_mut(&space) {
+            space.routes.retain(|route| route.ifindex != index);
+        }
+    }
+
+    /// Moves a port, as it is, with what the kernel does to any link that moves.
+    pub(super) fn relocate(&mut self, id: PortId, to: u64, name: &str) {
+        self.take_down(id);
+        let Some(port) = self.ports.get(&id) else { return };
+        let index = if port.space == to || self.find(to, port.index).is_none() {
+            port.index
+        } else {
+            self.free_index(to)
+        };
+        if let Some(port) = self.ports.get_mut(&id) {
+            (port.space, port.index) = (to, index);
+            name.clone_into(&mut port.name);
+            port.addresses.clear();
+        }
+        self.show(id);
+    }
+
+    /// A namespace ends: links of devices go back to the host, the others end with it.
+    fn end_space(&mut self, ino: u64) {
+        let ids: Vec<PortId> = self.ports_of(ino).map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(port) = self.ports.get(&id) else { continue };
+            if port.device.is_none() {
+                self.remove_port(id);
+                continue;
+            }
+            let taken = self.named(self.host, &port.name).is_some();
+            let name = if taken { format!("dev{}", port.index) } else { port.name.clone() };
+            let host = self.host;
+            let clash: Vec<bool> = port
+                .altnames
+                .iter()
+                .map(|alt| alt.to_str().is_some_and(|alt| self.named(host, alt).is_some()))
+                .collect();
+            if let Some(port) = self.ports.get_mut(&id) {
+                let mut clash = clash.into_iter();
+                port.altnames.retain(|_| !clash.next().unwrap_or(false));
+            }
+            self.relocate(id, host, &name);
+        }
+        self.spaces.remove(&ino);
+    }
+
+    /// Removes a port, and the other end of it if it has one.
+    pub(super) fn remove_port(&mut self, id: PortId) {
+        self.take_down(id);
+        let Some(port) = self.ports.remove(&id) else { return };
+        if let Cable::Peer(peer) = port.cable {
+            self.take_down(peer);
+            self.ports.remove(&peer);
+        }
+        if let (Some(tree), Some(device)) = (&self.tree, &port.device) {
+            tree.set_net_names(device, &[]);
+        }
+    }
+
+    /// Gives a VF an interface, as its network driver does when it's bound.
+    pub(super) fn add_vf_port(&mut self, pf: PortId, index: u16) {
+        let host = self.host;
+        let Some(pf_name) = self.ports.get(&pf).map(|port| port.name.clone()) else { return };
+        let Some((device, config, max_mtu)) = self.pfs.get(&pf).and_then(|pf| {
+            let vf = pf.vfs.get(usize::from(index))?;
+            Some((vf.device.clone(), vf.config.clone(), pf.model.max_mtu))
+        }) else {
+            return;
+        };
+        let wanted = format!("{pf_name}v{index}");
+        let (id, port) = self.add_port(&wanted, host);
+        port.device = Some(device);
+        port.vf = Some((pf, index));
+        port.max_mtu = max_mtu;
+        if let Some(mac) = config.mac.filter(|mac| !mac.is_zero()) {
+            port.mac = mac;
+        }
+        self.show(id);
+    }
+
+    /// Shows a port's name below its device in sysfs, where only the host's are seen.
+    pub(super) fn show(&self, id: PortId) {
+        let Some(tree) = &self.tree else { return };
+        let Some(port) = self.ports.get(&id) else { return };
+        if let Some(device) = &port.device {
+            let seen = if port.space == self.host { vec![port.name.as_str()] } else { Vec::new() };
+            tree.set_net_names(device, &seen);
+        }
+    }
+}
