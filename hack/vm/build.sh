@@ -90,7 +90,7 @@ file_names() { awk "/^'/ { print \$2 }"; }
 # Downloads what the packages file asks for; writes the files' names, one a line, to $1:
 # the kernel's, dpdk-dev's, then all others.
 download() {
-    local apt=$vm/apt mirror kernel wanted testpmd
+    local apt=$vm/apt mirror kernel wanted testpmd abi
     say "downloading packages: the kernel, Debian $release"
     update_lists host_apt || return 1
     mirror=$(debian_mirror)
@@ -110,7 +110,11 @@ download() {
     # dpdk-testpmd is in a package that depends on every header of DPDK: take what the program
     # links to, and leave the rest.
     mapfile -t testpmd < <(guest_apt cache depends dpdk-dev | awk '/ Depends: [^<]/ { print $2 }' | grep -vE -- '-dev$|^python')
-    ((${#testpmd[@]} > 0)) || fail "Debian $release has no dpdk-dev"
+    # The number of DPDK's binary interface is part of its packages' names. The poll-mode drivers of
+    # igb and igbvf, and the memory pool that they take by default, are loaded at run time.
+    abi=$(printf '%s\n' "${testpmd[@]}" | sed -n 's/^librte-eal//p')
+    [[ -n $abi ]] || fail "Debian $release has no dpdk-dev with the usual dependencies"
+    testpmd+=("librte-net-e1000-$abi" "librte-mempool-ring$abi")
     {
         host_apt --print-uris download "$kernel" | file_names
         guest_apt get --print-uris download dpdk-dev | file_names
@@ -254,6 +258,7 @@ pack_image() {
     mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=1,nodiscard -m 0 -d "$work/rootfs" "$work/root.ext4"
 }
 
+[[ -e $image/root.ext4 ]] && exit
 exec 8>"$vm/lock"
 if ! flock -n 8; then
     say "waiting for another build of the VM node"
