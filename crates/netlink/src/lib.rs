@@ -1,16 +1,24 @@
 //! Links, the attributes of virtual functions, and moves between network namespaces.
 //!
-//! [`Links`] has the verbs, in the field's own words. Nothing of netlink's wire format shows in it.
+//! [`Links`] has the verbs, in the field's own words; [`Kernel`] does them. Nothing of netlink's wire format shows.
 
 mod attributes;
+mod client;
 mod error;
 mod ifname;
+mod kernel;
 mod links;
 mod mac;
+mod namespace;
+mod refusal;
+mod view;
+mod wire;
 
 pub use attributes::{Link, LinkState, NamespaceId, Route, VfChange, VfConfig, VlanProto};
 pub use error::{Error, Verb};
 pub use ifname::{IF_NAME_MAX, IfName, InvalidIfName};
+pub use kernel::Kernel;
 pub use links::Links;
 pub use mac::{InvalidMac, MacAddr};
+pub use namespace::Namespace;
 pub use nix::errno::Errno;

@@ -1,7 +1,7 @@
 //! A double of the kernel's links, and the contract that it shares with the kernel.
 //!
 //! [`FakeLinks`] is one machine: a host namespace, others at paths, PFs with VFs whose drivers behave as
-//! [`DriverModel`] says.
+//! [`DriverModel`] says. [`contract`] has the checks that it and [`netlink::Kernel`] both pass.
 
 #![expect(
     clippy::expect_used,
@@ -9,8 +9,11 @@
     reason = "a test double stops the test that uses it wrongly, everywhere"
 )]
 
+mod bench;
+pub mod contract;
 mod fault;
 mod model;
+pub mod netns;
 mod verbs;
 mod world;
 

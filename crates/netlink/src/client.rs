@@ -1,0 +1,227 @@
+//! A blocking netlink client: one request at a time on one socket, which belongs to the namespace it was made in.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+use nix::libc::{MSG_PEEK, MSG_TRUNC};
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::refusal::{self, Refusal};
+
+/// How long an answer may take. The kernel does what's asked while the request is being sent, so this is only met
+/// when an answer is lost.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// How often a list is read again when it changed meanwhile.
+pub(crate) const DUMP_TRIES: u32 = 8;
+
+/// The size of a message's header.
+const HEADER: usize = 16;
+
+const NLMSG_NOOP: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The kernel refused.
+    Refused(Refusal),
+    /// Sending or receiving failed.
+    Socket(io::Error),
+    /// A list changed under each read.
+    Interrupted,
+    /// An answer can't be read.
+    Malformed(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
+/// One message of the kernel's.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) kind: u16,
+    pub(crate) payload: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Client {
+    /// A client in the calling thread's namespace.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        // Without these an older kernel filters and explains less; nothing depends on it.
+        drop(socket.set_ext_ack(true));
+        drop(socket.set_cap_ack(true));
+        drop(socket.set_netlink_get_strict_chk(true));
+        set_timeout(&socket, ANSWER_TIME)?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Asks for one thing, or for a change, and returns what's told before it's acknowledged.
+    pub(crate) fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        payload: &impl Emitable,
+    ) -> Result<Vec<Message>, Failure> {
+        self.send(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload)?;
+        let (messages, _) = self.receive()?;
+        Ok(messages)
+    }
+
+    /// Asks for a list, which is read whole or not at all.
+    pub(crate) fn list(&mut self, kind: u16, payload: &impl Emitable) -> Result<Vec<Message>, Failure> {
+        for _ in 0..DUMP_TRIES {
+            self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
+            let (messages, interrupted) = self.receive()?;
+            if !interrupted {
+                return Ok(messages);
+            }
+        }
+        Err(Failure::Interrupted)
+    }
+
+    fn send(&mut self, kind: u16, flags: u16, payload: &impl Emitable) -> Result<(), Failure> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut bytes = vec![0; HEADER + payload.buffer_len()];
+        let length = u32::try_from(bytes.len()).map_err(|_too_long| io::Error::from(Errno::EMSGSIZE))?;
+        if let Some(body) = bytes.get_mut(HEADER..) {
+            payload.emit(body);
+        }
+        let mut header = NetlinkBuffer::new(&mut bytes);
+        header.set_length(length);
+        header.set_message_type(kind);
+        header.set_flags(flags);
+        header.set_sequence_number(self.sequence);
+        loop {
+            match self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Reads until the request is acknowledged or its list is done; tells whether the list changed meanwhile.
+    fn receive(&mut self) -> Result<(Vec<Message>, bool), Failure> {
+        let mut messages = Vec::new();
+        let mut interrupted = false;
+        loop {
+            let datagram = match datagram(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::from(Errno::ETIMEDOUT).into());
+                }
+                received => received?,
+            };
+            let mut end = None;
+            for message in split(&datagram)? {
+                // An answer to an earlier request that was given up.
+                if message.sequence_number() != self.sequence {
+                    continue;
+                }
+                let (flags, payload) = (message.flags(), message.payload());
+                interrupted |= flags & NLM_F_DUMP_INTR != 0;
+                match message.message_type() {
+                    NLMSG_ERROR => end = Some(refusal::of_error(flags, payload)?),
+                    NLMSG_DONE => end = Some(refusal::of_done(flags, payload)?),
+                    NLMSG_NOOP => {}
+                    kind => messages.push(Message { kind, payload: payload.to_vec() }),
+                }
+            }
+            match end {
+                Some(None) => return Ok((messages, interrupted)),
+                Some(Some(refusal)) => return Err(Failure::Refused(refusal)),
+                None => {}
+            }
+        }
+    }
+}
+
+/// A socket that's told of changes to links in the calling thread's namespace.
+#[derive(Debug)]
+pub(crate) struct LinkEvents {
+    socket: Socket,
+}
+
+impl LinkEvents {
+    pub(crate) fn open() -> io::Result<Self> {
+        const RTMGRP_LINK: u32 = 1;
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, RTMGRP_LINK))?;
+        Ok(Self { socket })
+    }
+
+    /// Waits for the next change of any link; `false` when there's none until the deadline.
+    pub(crate) fn wait(&self, deadline: Instant) -> io::Result<bool> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        set_timeout(&self.socket, left)?;
+        match datagram(&self.socket) {
+            // Changes were lost: there were some.
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn set_timeout(socket: &Socket, timeout: Duration) -> io::Result<()> {
+    // Zero would mean to wait for ever.
+    let micros = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX).max(1);
+    setsockopt(socket, ReceiveTimeout, &TimeVal::microseconds(micros)).map_err(io::Error::from)
+}
+
+/// The next datagram of the kernel's, whatever its size.
+fn datagram(socket: &Socket) -> io::Result<Vec<u8>> {
+    loop {
+        let outcome = next_datagram(socket);
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Another process can send to this socket as well.
+            Ok((_, sender)) if sender.port_number() != 0 => {}
+            received => return received.map(|(bytes, _)| bytes),
+        }
+    }
+}
+
+fn next_datagram(socket: &Socket) -> io::Result<(Vec<u8>, SocketAddr)> {
+    let mut nothing: Vec<u8> = Vec::new();
+    let (size, _) = socket.recv_from(&mut nothing, MSG_PEEK | MSG_TRUNC)?;
+    let mut bytes = Vec::with_capacity(size);
+    let (received, sender) = socket.recv_from(&mut bytes, MSG_TRUNC)?;
+    if received > bytes.len() {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    Ok((bytes, sender))
+}
+
+/// The messages in a datagram.
+fn split(mut bytes: &[u8]) -> Result<Vec<NetlinkBuffer<&[u8]>>, Failure> {
+    let mut messages = Vec::new();
+    while !bytes.is_empty() {
+        let message =
+            NetlinkBuffer::new_checked(bytes).map_err(|error| Failure::Malformed(error.to_string()))?;
+        let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        messages.push(message);
+    }
+    Ok(messages)
+}

@@ -1,0 +1,64 @@
+//! `RTM_NEWLINK`.
+
+use std::ffi::OsString;
+
+use netlink_packet_route::link::{LinkFlags, LinkHeader};
+
+use crate::attributes::Link;
+use crate::mac::MacAddr;
+use crate::wire::{Attributes, os_text_of, text_of, u32_of};
+
+/// The fixed part before the attributes.
+pub(super) const HEADER: usize = 16;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
+const IFLA_PARENT_DEV_NAME: u16 = 56;
+
+/// The link that a message is about.
+pub(crate) fn link(payload: &[u8]) -> Result<Link, String> {
+    let header = LinkHeader::parse(payload).map_err(|error| error.to_string())?;
+    let mut link = Link {
+        index: header.index,
+        name: String::new(),
+        altnames: Vec::new(),
+        mac: None,
+        mtu: 0,
+        up: header.flags.contains(LinkFlags::Up),
+        carrier: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        device: None,
+        master: None,
+        hardware: header.link_layer_type.into(),
+    };
+    for attribute in Attributes::new(payload.get(HEADER..).unwrap_or_default()) {
+        let attribute = attribute.map_err(|it| format!("attribute {} of a link is too long", it.kind))?;
+        let value = attribute.value;
+        match attribute.kind {
+            IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().map(MacAddr),
+            IFLA_IFNAME => link.name = text_of(value),
+            IFLA_MTU => link.mtu = u32_of(value).unwrap_or_default(),
+            IFLA_MASTER => link.master = u32_of(value).filter(|&index| index != 0),
+            IFLA_PROP_LIST => link.altnames = altnames(value),
+            IFLA_PARENT_DEV_NAME => link.device = Some(text_of(value)),
+            _ => {}
+        }
+    }
+    if link.name.is_empty() {
+        return Err(format!("link {} has no name", link.index));
+    }
+    Ok(link)
+}
+
+fn altnames(list: &[u8]) -> Vec<OsString> {
+    let properties = Attributes::new(list).map_while(Result::ok);
+    let mut names: Vec<OsString> = properties
+        .filter(|property| property.kind == IFLA_ALT_IFNAME)
+        .map(|name| os_text_of(name.value))
+        .collect();
+    names.sort_unstable();
+    names
+}
