@@ -34,6 +34,9 @@ update_lists() {
     return 1
 }
 
+# Sources that have nothing to do with the VM can fail as well.
+update_host_lists() { update_lists host_apt || say "apt-get update failed (see above): going on with what it has"; }
+
 host_codename() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
 
 # The mirror of Debian that this host's apt is configured to use.
@@ -53,7 +56,7 @@ host_packages() {
     "$recipe/../apt-install" cpio e2fsprogs kmod seabios socat xz-utils zstd
     backports=$(host_codename)-backports
     if ! apt-get indextargets --format '$(RELEASE)' 'Created-By: Packages' | grep -qx "$backports"; then
-        update_lists host_apt || fail "apt-get update failed (see above)"
+        update_host_lists
         mirror=$(debian_mirror)
         [[ -n $mirror ]] || fail "no mirror of Debian $(host_codename) among apt's sources: add one"
         say "adding $backports to apt's sources"
@@ -67,7 +70,7 @@ EOF
     fi
     if ! has_igb; then
         say "installing QEMU"
-        update_lists host_apt || fail "apt-get update failed (see above)"
+        update_host_lists
         host_apt install -y --no-install-recommends -t "$backports" qemu-system-x86 >"$work/qemu.log" 2>&1 ||
             { cat "$work/qemu.log" >&2; fail "QEMU cannot be installed (see above)"; }
         has_igb || fail "this QEMU has no igb NIC: version 8.0 or newer is needed"
@@ -87,12 +90,12 @@ guest_apt() { # get|cache ARGS...
 
 file_names() { awk "/^'/ { print \$2 }"; }
 
-# Downloads what the packages file asks for; writes the files' names, one a line, to $1:
-# the kernel's, dpdk-dev's, then all others.
+# Downloads what the packages file asks for; writes the files' names with their checksums to $1,
+# one a line: the kernel's, dpdk-dev's, then all others.
 download() {
     local apt=$vm/apt mirror kernel wanted testpmd abi
     say "downloading packages: the kernel, Debian $release"
-    update_lists host_apt || return 1
+    update_host_lists
     mirror=$(debian_mirror)
     [[ -n $mirror ]] || fail "no mirror of Debian $(host_codename) among apt's sources: add one"
     mkdir -p "$apt/state/lists/partial" "$apt/cache" "$debs/partial"
@@ -119,23 +122,19 @@ download() {
         host_apt --print-uris download "$kernel" | file_names
         guest_apt get --print-uris download dpdk-dev | file_names
         guest_apt get -o Dir::Cache::archives="$work/none" --print-uris -y install "${wanted[@]}" "${testpmd[@]}" | file_names
-    } >"$1"
+    } >"$work/names"
     (
-        cd "$debs"
-        host_apt -o APT::Sandbox::User=root -q download "$kernel"
-        guest_apt get -q download dpdk-dev
-        guest_apt get -q -y --download-only install "${wanted[@]}" "${testpmd[@]}"
+        cd "$debs" &&
+            host_apt -o APT::Sandbox::User=root -q download "$kernel" &&
+            guest_apt get -q download dpdk-dev &&
+            guest_apt get -q -y --download-only install "${wanted[@]}" "${testpmd[@]}"
     ) >"$work/download.log" 2>&1 || { tail -n 20 "$work/download.log" >&2; return 1; }
-    complete "$1"
+    (cd "$debs" && xargs sha256sum) <"$work/names" >"$1"
 }
 
-# Are all files of a selection here?
+# Are all files of a selection here, and whole?
 complete() {
-    local name
-    [[ -s $1 ]] || return 1
-    while read -r name; do
-        [[ -s $debs/$name ]] || return 1
-    done <"$1"
+    [[ -s $1 ]] && (cd "$debs" && sha256sum --check --quiet) <"$1" >/dev/null 2>&1
 }
 
 unpack_rootfs() { # SELECTION
@@ -143,12 +142,12 @@ unpack_rootfs() { # SELECTION
     say "unpacking the root file system"
     mkdir -p "$root/usr"/{bin,sbin,lib,lib64}
     for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
-    tail -n +3 "$1" | while read -r name; do
+    tail -n +3 "$1" | while read -r _ name; do
         dpkg-deb --fsys-tarfile "$debs/$name" |
             tar -x -C "$root" --keep-directory-symlink --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' \
                 --exclude='./usr/share/locale/*' --exclude='./usr/share/info/*'
     done
-    dpkg-deb --fsys-tarfile "$debs/$(sed -n 2p "$1")" | tar -x -C "$root" ./usr/bin/dpdk-testpmd
+    dpkg-deb --fsys-tarfile "$debs/$(awk 'NR == 2 { print $2 }' "$1")" | tar -x -C "$root" ./usr/bin/dpdk-testpmd
 
     # What maintainer scripts would have done, as far as it matters here.
     mkdir -p "$root"/{src,host,persist,vm,opt/cni,etc/cni/net.d,var/lib,var/log,var/tmp}
@@ -197,7 +196,7 @@ unpack_vmlinux() { # VMLINUZ
 unpack_kernel() { # SELECTION
     local kernel=$work/kernel version all kept file path name
     say "unpacking the kernel"
-    dpkg-deb -x "$debs/$(sed -n 1p "$1")" "$kernel"
+    dpkg-deb -x "$debs/$(awk 'NR == 1 { print $2 }' "$1")" "$kernel"
     version=$(cd "$kernel/boot" && echo vmlinuz-*)
     version=${version#vmlinuz-}
     unpack_vmlinux "$kernel/boot/vmlinuz-$version"
