@@ -8,10 +8,14 @@
 //!                         └──> container: runc with what was granted
 //! ```
 
+pub mod cluster;
 pub mod cni;
 pub mod container;
 pub mod daemon;
 pub mod exec;
 pub mod hardware;
+pub mod machine;
 pub mod manifest;
 pub mod report;
+pub mod scenario;
+mod terminal;

@@ -96,6 +96,7 @@ pub fn oci(container: &Container, hugepage_volumes: &[String], grant: &Grant, pl
         "hostname": place.hostname,
         "root": {"path": place.rootfs},
         "process": {
+            "terminal": container.tty,
             "cwd": "/",
             "user": {"uid": 0, "gid": 0},
             "args": container.command.iter().chain(&container.args).collect::<Vec<_>>(),

@@ -134,6 +134,8 @@ pub struct Container {
     pub command: Vec<String>,
     /// The program's arguments.
     pub args: Vec<String>,
+    /// Whether it has a terminal.
+    pub tty: bool,
     /// Its resources.
     pub resources: Resources,
     /// Its volumes.
