@@ -225,3 +225,6 @@ fn split(mut bytes: &[u8]) -> Result<Vec<NetlinkBuffer<&[u8]>>, Failure> {
     }
     Ok(messages)
 }
+
+#[cfg(test)]
+mod tests;

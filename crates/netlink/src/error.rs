@@ -64,25 +64,25 @@ impl Verb {
     }
 }
 
+/// As it stands before what it's done to.
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Open => "open namespace",
-            Self::Links => "read links",
-            Self::Vfs => "read VFs",
-            Self::SetVf => "set VF",
-            Self::Move => "move link",
-            Self::Rename => "rename link",
-            Self::RemoveAltname => "remove alternative name",
-            Self::SetMac => "set MAC",
-            Self::SetMtu => "set MTU",
-            Self::SetUp => "set link state",
-            Self::Addresses => "read addresses",
-            Self::AddAddress => "add address",
-            Self::Routes => "read routes",
-            Self::AddRoute => "add route",
-            Self::RemoveRoute => "remove route",
-            Self::WaitCarrier => "wait for carrier",
+            Self::Open => "open",
+            Self::Links => "read",
+            Self::Vfs => "read the VFs of",
+            Self::SetVf | Self::SetUp => "set",
+            Self::Move => "move",
+            Self::Rename => "rename",
+            Self::RemoveAltname => "remove the alternative name",
+            Self::SetMac => "set the MAC of",
+            Self::SetMtu => "set the MTU of",
+            Self::Addresses => "read the addresses of",
+            Self::AddAddress => "add the address",
+            Self::Routes => "read the routes of",
+            Self::AddRoute => "add the route",
+            Self::RemoveRoute => "remove the route",
+            Self::WaitCarrier => "wait for the carrier of",
         })
     }
 }
@@ -105,7 +105,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel refused.
-    #[error("can't {verb} of {target}{}", text.as_deref().map(|text| format!(" (kernel: {text})")).unwrap_or_default())]
+    #[error("can't {verb} {target}{}", text.as_deref().map(|text| format!(" (kernel: {text})")).unwrap_or_default())]
     Refused {
         /// What was asked.
         verb: Verb,
@@ -117,7 +117,7 @@ pub enum Error {
         source: io::Error,
     },
     /// No such link, or a PF has no VF of that index.
-    #[error("can't {verb}: there's no {target}")]
+    #[error("there's no {target}: it was removed or moved, or never was")]
     Absent {
         /// What was asked.
         verb: Verb,
@@ -125,7 +125,7 @@ pub enum Error {
         target: String,
     },
     /// Talking to the kernel failed, before or after it did what was asked.
-    #[error("can't {verb} of {target}: no talk with the kernel")]
+    #[error("can't {verb} {target}: no talk with the kernel")]
     Socket {
         /// What was asked.
         verb: Verb,
@@ -135,7 +135,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Things changed too often while they were listed.
-    #[error("can't {verb} of {target}: it changed under each of {tries} reads, try again")]
+    #[error("can't {verb} {target}: it changed under each of {tries} reads, try again")]
     Interrupted {
         /// What was asked.
         verb: Verb,
@@ -145,7 +145,7 @@ pub enum Error {
         tries: u32,
     },
     /// The kernel's answer can't be read.
-    #[error("can't {verb} of {target}: the kernel's answer is malformed: {what}")]
+    #[error("can't {verb} {target}: the kernel's answer is malformed: {what}")]
     Malformed {
         /// What was asked.
         verb: Verb,
@@ -221,3 +221,6 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,3 +80,6 @@ impl From<IfName> for String {
         name.0
     }
 }
+
+#[cfg(test)]
+mod tests;

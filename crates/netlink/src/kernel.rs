@@ -131,7 +131,7 @@ impl Links for Kernel {
     }
 
     fn links(&self, namespace: &Namespace) -> Result<Vec<Link>, Error> {
-        let question = Question::new(Verb::Links, namespace.path().display().to_string());
+        let question = Question::new(Verb::Links, format!("the links in {}", namespace.path().display()));
         let kinds = (RTM_GETLINK, RTM_NEWLINK);
         let mut links = list(namespace, question, kinds, &request::links(0), view::link)?;
         links.sort_unstable_by_key(|link| link.index);
@@ -144,7 +144,7 @@ impl Links for Kernel {
     }
 
     fn link_named(&self, namespace: &Namespace, name: &str) -> Result<Option<Link>, Error> {
-        let question = Question::new(Verb::Links, format!("{name} in {}", namespace.path().display()));
+        let question = Question::new(Verb::Links, format!("link {name} in {}", namespace.path().display()));
         let answer = namespace.client().ask(RTM_GETLINK, 0, &request::link_named(name));
         one_link(question, answer)
     }
@@ -241,7 +241,7 @@ impl Links for Kernel {
     }
 
     fn add_address(&self, namespace: &Namespace, ifindex: u32, address: IpNet) -> Result<(), Error> {
-        let target = format!("link {ifindex} in {}: {address}", namespace.path().display());
+        let target = format!("{address} to link {ifindex} in {}", namespace.path().display());
         let question = Question::new(Verb::AddAddress, target);
         let message = request::add_address(ifindex, address);
         let outcome = namespace.client().ask(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &message);

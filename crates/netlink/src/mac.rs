@@ -70,3 +70,6 @@ impl From<MacAddr> for String {
         mac.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,3 +55,6 @@ fn refusal(flags: u16, payload: &[u8], attributes: usize) -> Result<Option<Refus
         .filter(|text| !text.is_empty());
     Ok(Some(Refusal { errno: Errno::from_raw(number.saturating_neg()), text }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,3 +7,6 @@ mod vf;
 pub(crate) use link::link;
 pub(crate) use route::{address, routes};
 pub(crate) use vf::vfs;
+
+#[cfg(test)]
+mod tests;

@@ -95,3 +95,6 @@ pub(crate) fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
     }
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
