@@ -135,6 +135,3 @@ fn log(settings: &Settings, request: &Request, text: &str) {
         let _unwritable = opened.and_then(|mut file| file.write_all(line.as_bytes()));
     }
 }
-
-#[cfg(test)]
-mod tests;
