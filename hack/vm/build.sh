@@ -159,6 +159,7 @@ unpack_rootfs() { # SELECTION
     done
     ln -sfn ../bin/busybox "$root/usr/sbin/init"
     ln -sfn gawk "$root/usr/bin/awk"
+    ln -sfn which.debianutils "$root/usr/bin/which"
     ln -sfn /proc/self/mounts "$root/etc/mtab"
     ln -sfn /run "$root/var/run"
     ln -sfn /run/lock "$root/var/lock"
