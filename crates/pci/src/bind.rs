@@ -276,3 +276,6 @@ fn driver_override(device: &PciDevice) -> Result<Option<String>, Error> {
         .filter(|name| !name.is_empty() && *name != "(null)")
         .map(str::to_owned))
 }
+
+#[cfg(test)]
+mod tests;

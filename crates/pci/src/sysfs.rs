@@ -310,3 +310,6 @@ impl DriverExt for PciDevice {
 fn parse<T: std::str::FromStr>(path: PathBuf, text: &str, expected: &'static str) -> Result<T, Error> {
     text.parse().map_err(|_parse| Error::Malformed { path, text: text.to_owned(), expected })
 }
+
+#[cfg(test)]
+mod tests;
