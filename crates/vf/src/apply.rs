@@ -32,7 +32,7 @@ impl<'a, L: Links> OnTheWay<'a, L> {
         self.change(step).map_err(|source| self.refused(step, source))
     }
 
-    /// Moves the interface home under a name that nobody else has, where its own is taken there.
+    /// Moves the interface home under a name that nobody else has, where the move that was planned fails.
     pub(crate) fn take_home_under_another_name(&mut self) -> Result<(), Error> {
         let name = refuge(self.pci);
         self.take(&Step::Move { to: Place::Home, name, mtu: None })

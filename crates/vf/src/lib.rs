@@ -48,5 +48,5 @@ pub use settings::{
     Admin, Difference, Netdev, Place, Rate, Settings, Situation, Vlan, describe, differences,
 };
 pub use step::{Step, steps};
-pub use sweep::Swept;
+pub use sweep::{Sweep, Swept};
 pub use wanted::{Attribute, Wanted};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ledger::{Locked, NamespaceRecord, Owner};
-use netlink::Links;
+use netlink::{Links, MacAddr, VfChange};
 use pci::{PciAddress, USERSPACE_DRIVERS};
 
 use crate::apply::OnTheWay;
@@ -165,15 +165,20 @@ impl<L: Links> Host<L> {
         let goal = Situation { settings: baseline.settings.clone(), place: Place::Home };
         // A namespace that can't be opened is looked for under the processes.
         let pod = netns.and_then(|record| self.recorded_namespace(record).ok().flatten());
+        let own_mac = goal.settings.netdev.as_ref().and_then(|netdev| netdev.mac);
         let mut obstacles = Vec::new();
+        let mut last_plan = Vec::new();
         for _ in 0..ROUNDS {
             let (seen, stray) =
                 self.observe_strayed(pci, baseline, pod.as_ref()).map_err(|error| error.chain())?;
             let plan = steps(&seen.situation, &goal);
-            if plan.is_empty() {
+            let settled = plan == last_plan && differences(&goal, &seen.situation).is_empty();
+            if plan.is_empty() || settled {
                 break;
             }
-            obstacles = take_all(OnTheWay::new(self, pci, stray.as_ref().or(pod.as_ref()), seen), &plan);
+            let way = OnTheWay::new(self, pci, stray.as_ref().or(pod.as_ref()), seen);
+            obstacles = take_all(way, &plan, own_mac);
+            last_plan = plan;
         }
         let seen = self.observe(pci, pod.as_ref()).map_err(|error| error.chain())?;
         let left = differences(&goal, &seen.situation);
@@ -194,20 +199,32 @@ fn forget(locked: &Locked<'_>, pci: PciAddress) -> Result<Detached, Error> {
     Ok(Detached::DeviceGone)
 }
 
-/// Takes as many steps as can be taken; what failed isn't in the way of what's independent of it.
-fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step]) -> Vec<Error> {
+/// Takes as many steps as can be taken: what fails isn't in the way of what doesn't depend on it.
+///
+/// A driver that refuses to remove an admin MAC is given `own_mac`, the VF's own, as that.
+fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<MacAddr>) -> Vec<Error> {
     let mut obstacles = Vec::new();
     for step in plan {
         let Err(error) = way.take(step) else { continue };
-        let taken = matches!(&error, Error::Step { source, .. } if source.is_taken());
-        let is_move = matches!(step, Step::Move { .. });
         obstacles.push(error);
-        if is_move {
-            // At home under another name it's out of the pod's hands; the next round renames it.
-            if taken && let Err(error) = way.take_home_under_another_name() {
-                obstacles.push(error);
+        match step {
+            Step::Admin(VfChange::Mac(mac)) if mac.is_zero() => {
+                let own = own_mac.map(|mac| Step::Admin(VfChange::Mac(mac)));
+                obstacles.extend(own.and_then(|step| way.take(&step).err()));
             }
-            break;
+            Step::Move { .. } => {
+                // At home under another name it's out of the pod's hands; the next round renames it.
+                obstacles.extend(way.take_home_under_another_name().err());
+                break;
+            }
+            Step::Admin(_)
+            | Step::Bind(_)
+            | Step::Down
+            | Step::Mac(_)
+            | Step::Mtu(_)
+            | Step::RemoveAltname(_)
+            | Step::Rename(_)
+            | Step::Up => {}
         }
     }
     obstacles

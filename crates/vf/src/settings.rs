@@ -233,3 +233,6 @@ mod altnames {
         Ok(Vec::<String>::deserialize(deserializer)?.into_iter().map(OsString::from).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,6 +85,7 @@ pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
         steps.extend(surplus.cloned().map(Step::RemoveAltname));
     }
     let admin_changes = !admin.is_empty();
+    let sets_admin_mac = admin.iter().any(|step| matches!(step, Step::Admin(VfChange::Mac(_))));
     // Before the interface's own MAC: a VF that isn't trusted can't change that against the PF's.
     steps.extend(admin);
     if now.settings.driver != goal.settings.driver
@@ -99,8 +100,9 @@ pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
         match awaited {
             // Setting it up lets it take the admin MAC; it needn't stay up for that.
             Some(AdminMac::TakenAtUp) if changed && !goal_netdev.up => steps.extend([Step::Up, Step::Down]),
-            Some(AdminMac::TakenAtUp | AdminMac::TakenLater) => {}
-            Some(AdminMac::SetTwice) | None => {
+            Some(AdminMac::TakenAtUp) => {}
+            Some(AdminMac::TakenLater) if sets_admin_mac => {}
+            Some(AdminMac::TakenLater | AdminMac::SetTwice) | None => {
                 steps.extend(goal_netdev.mac.filter(|_| changed).map(Step::Mac));
             }
         }
@@ -171,3 +173,6 @@ fn place_steps(now: &Netdev, goal: &Netdev, to: Option<Place>) -> Vec<Step> {
         (_, _) => mtu.map(Step::Mtu).into_iter().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@ pub enum Swept {
     Healed,
 }
 
+/// Each VF that a sweep worked on, with what it did or why that failed.
+pub type Sweep = Vec<(PciAddress, Result<Swept, Error>)>;
+
 impl<L: Links> Host<L> {
     /// Takes back the VFs of dead owners, finishes releases that were left half done, and tries again what is
     /// quarantined. Tells of each VF that it worked on, also where that failed.
@@ -29,29 +32,41 @@ impl<L: Links> Host<L> {
     /// An owner is dead when its namespace is gone, or `is_alive` denies it. That has to affirm an owner whose ADD
     /// is still going on: a runtime may list a sandbox only after it. A VF that someone else is at work on is
     /// passed over.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a list of an address and a result is plainer than a name for it"
-    )]
-    pub fn sweep(
-        &self,
-        is_alive: &dyn Fn(&Owner) -> bool,
-    ) -> Result<Vec<(PciAddress, Result<Swept, Error>)>, Error> {
+    pub fn sweep(&self, is_alive: &dyn Fn(&Owner) -> bool) -> Result<Sweep, Error> {
+        self.sweep_all(None, is_alive)
+    }
+
+    /// As [`Host::sweep`], but only the VFs that belong, or lastly belonged, to one network: what CNI's GC asks.
+    pub fn sweep_network(&self, network: &str, is_alive: &dyn Fn(&Owner) -> bool) -> Result<Sweep, Error> {
+        self.sweep_all(Some(network), is_alive)
+    }
+
+    fn sweep_all(&self, network: Option<&str>, is_alive: &dyn Fn(&Owner) -> bool) -> Result<Sweep, Error> {
         let entries = self.ledger.entries::<Intent>().map_err(Error::List)?;
         Ok(entries
             .into_iter()
             .filter_map(|(device, _entry)| device.as_str().parse().ok())
-            .filter_map(|pci| Some((pci, self.sweep_one(pci, is_alive).transpose()?)))
+            .filter_map(|pci| Some((pci, self.sweep_one(pci, network, is_alive).transpose()?)))
             .collect())
     }
 
-    fn sweep_one(&self, pci: PciAddress, is_alive: &dyn Fn(&Owner) -> bool) -> Result<Option<Swept>, Error> {
+    fn sweep_one(
+        &self,
+        pci: PciAddress,
+        network: Option<&str>,
+        is_alive: &dyn Fn(&Owner) -> bool,
+    ) -> Result<Option<Swept>, Error> {
         let locked = match self.ledger.lock(&device(pci), Duration::ZERO) {
             Ok(locked) => locked,
             Err(error) if error.is_locked() => return Ok(None),
             Err(source) => return Err(Error::Ledger { pci, source }),
         };
-        match self.standing(&locked, pci)? {
+        let state = self.standing(&locked, pci)?;
+        let owner = state.as_ref().and_then(State::claim).map(|claim| claim.owner.network.as_str());
+        if network.is_some() && network != owner {
+            return Ok(None);
+        }
+        match state {
             None | Some(State::Prepared { .. }) => Ok(None),
             Some(State::Claimed { claim } | State::Attached { claim })
                 if !self.is_dead(&claim) && is_alive(&claim.owner) =>

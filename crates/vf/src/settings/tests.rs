@@ -1,0 +1,86 @@
+use rstest::rstest;
+
+use super::*;
+
+fn situation() -> Situation {
+    Situation {
+        settings: Settings {
+            driver: Some("igbvf".to_owned()),
+            netdev: Some(Netdev {
+                name: "enp1s0v0".to_owned(),
+                mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+                mtu: 1500,
+                up: false,
+                altnames: vec!["enp1s16".into()],
+            }),
+            admin: Some(Admin {
+                mac: Some(MacAddr::default()),
+                vlan: Vlan::default(),
+                rate: Rate::default(),
+                spoofchk: Some(true),
+                trust: None,
+                link_state: Some(LinkState::Auto),
+            }),
+        },
+        place: Place::Home,
+    }
+}
+
+fn netdev(situation: &mut Situation) -> &mut Netdev {
+    situation.settings.netdev.as_mut().unwrap()
+}
+
+fn admin(situation: &mut Situation) -> &mut Admin {
+    situation.settings.admin.as_mut().unwrap()
+}
+
+#[rstest]
+#[case(|_: &mut Situation| {}, "")]
+#[case(|it: &mut Situation| it.settings.driver = None, "driver is none in place of igbvf")]
+#[case(|it: &mut Situation| it.place = Place::Pod, "namespace is the pod in place of the host")]
+#[case(|it: &mut Situation| netdev(it).name = "net1".to_owned(), "name is net1 in place of enp1s0v0")]
+#[case(|it: &mut Situation| netdev(it).mac = Some(MacAddr([2; 6])), "mac is 02:02:02:02:02:02 in place of 02:00:00:00:00:01")]
+#[case(|it: &mut Situation| netdev(it).mac = None, "")]
+#[case(|it: &mut Situation| netdev(it).mtu = 9000, "mtu is 9000 in place of 1500")]
+#[case(|it: &mut Situation| netdev(it).up = true, "")]
+#[case(|it: &mut Situation| netdev(it).altnames.clear(), "")]
+#[case(|it: &mut Situation| netdev(it).altnames.push("left".into()), "alternative name is left in place of none")]
+#[case(|it: &mut Situation| it.settings.netdev = None, "interface is in no namespace in sight in place of enp1s0v0")]
+#[case(|it: &mut Situation| it.settings.admin = None, "PF is out of sight in place of in sight")]
+#[case(|it: &mut Situation| admin(it).mac = Some(MacAddr([2; 6])), "admin mac is 02:02:02:02:02:02 in place of 00:00:00:00:00:00")]
+#[case::its_own_mac(|it: &mut Situation| admin(it).mac = Some(MacAddr([2, 0, 0, 0, 0, 1])), "")]
+#[case(|it: &mut Situation| admin(it).vlan.id = 5, "vlan is 5 in place of 0")]
+#[case(|it: &mut Situation| admin(it).vlan.qos = 5, "vlan qos is 5 in place of 0")]
+#[case::no_vlan_has_no_protocol(|it: &mut Situation| admin(it).vlan.proto = VlanProto::Dot1ad, "")]
+#[case(|it: &mut Situation| admin(it).rate.max = 5, "max_tx_rate is 5 in place of 0")]
+#[case(|it: &mut Situation| admin(it).rate.min = 5, "min_tx_rate is 5 in place of 0")]
+#[case(|it: &mut Situation| admin(it).spoofchk = Some(false), "spoofchk is false in place of true")]
+#[case::not_told_before(|it: &mut Situation| admin(it).trust = Some(true), "")]
+#[case::not_told_any_more(|it: &mut Situation| admin(it).link_state = None, "")]
+#[case(|it: &mut Situation| admin(it).link_state = Some(LinkState::Enable), "link_state is enable in place of auto")]
+fn every_attribute_is_compared(#[case] change: fn(&mut Situation), #[case] expected: &str) {
+    let mut found = situation();
+    change(&mut found);
+    assert_eq!(describe(&differences(&situation(), &found)), expected);
+}
+
+#[test]
+fn a_baseline_is_read_back_as_written() {
+    let settings = situation().settings;
+    let text = serde_json::to_string(&settings).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+    let bare = Settings { driver: None, netdev: None, admin: None };
+    let text = serde_json::to_string(&bare).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), bare);
+}
+
+#[test]
+fn in_a_pod_an_interface_has_to_be_up_and_may_have_other_names() {
+    let mut wanted = situation();
+    (wanted.place, netdev(&mut wanted).up) = (Place::Pod, true);
+    let mut found = wanted.clone();
+    netdev(&mut found).altnames.push("more".into());
+    assert_eq!(differences(&wanted, &found), []);
+    netdev(&mut found).up = false;
+    assert_eq!(describe(&differences(&wanted, &found)), "link is down in place of up");
+}

@@ -1,0 +1,200 @@
+use netlink::{LinkState, VlanProto};
+use proptest::prelude::*;
+
+use super::*;
+use crate::settings::{Rate, Settings, Vlan, differences};
+use crate::wanted::Wanted;
+
+/// What a driver makes of a step, without a kernel: the double of that has tests of its own.
+fn take(situation: &mut Situation, step: &Step) {
+    let settings = &mut situation.settings;
+    let on_up = driver::admin_mac(settings.driver.as_deref()) == AdminMac::TakenAtUp;
+    let admin_mac = settings.admin.as_ref().and_then(|admin| admin.mac).filter(|mac| !mac.is_zero());
+    if let (Step::Admin(change), Some(admin)) = (step, &mut settings.admin) {
+        match *change {
+            VfChange::Mac(mac) => {
+                admin.mac = Some(mac);
+                let at_once = driver::admin_mac(settings.driver.as_deref()) == AdminMac::TakenLater;
+                if let Some(netdev) = settings.netdev.as_mut().filter(|_| at_once && !mac.is_zero()) {
+                    netdev.mac = Some(mac);
+                }
+            }
+            VfChange::Vlan { id, qos, proto } => admin.vlan = Vlan { id, qos, proto },
+            VfChange::Rate { min, max } => admin.rate = Rate { min, max },
+            VfChange::SpoofCheck(on) => admin.spoofchk = Some(on),
+            VfChange::Trust(on) => admin.trust = Some(on),
+            VfChange::LinkState(state) => admin.link_state = Some(state),
+        }
+    }
+    let netdev = settings.netdev.as_mut().expect("every situation here has an interface");
+    match step {
+        Step::Down => netdev.up = false,
+        Step::Up => {
+            netdev.up = true;
+            netdev.mac = admin_mac.filter(|_| on_up).or(netdev.mac);
+        }
+        Step::RemoveAltname(altname) => netdev.altnames.retain(|other| other != altname),
+        Step::Move { to, name, mtu } => {
+            assert_ne!(situation.place, *to, "a move to where it is");
+            situation.place = *to;
+            netdev.name = name.to_string();
+            netdev.mtu = mtu.unwrap_or(netdev.mtu);
+            netdev.up = false;
+        }
+        Step::Rename(name) => {
+            assert!(!netdev.up, "older kernels refuse to rename what is up");
+            netdev.name = name.to_string();
+        }
+        Step::Mtu(mtu) => netdev.mtu = *mtu,
+        Step::Mac(mac) => {
+            assert!(!netdev.up, "drivers refuse to change the MAC of what is up");
+            netdev.mac = Some(*mac);
+        }
+        Step::Admin(_) => {}
+        Step::Bind(_) => unreachable!("every situation here has the same driver"),
+    }
+}
+
+/// Plans and takes until there's nothing more to do, as a restore does.
+fn arrive(situation: &mut Situation, goal: &Situation) -> usize {
+    for round in 0..4 {
+        let plan = steps(situation, goal);
+        if plan.is_empty() {
+            return round;
+        }
+        for step in &plan {
+            take(situation, step);
+        }
+    }
+    panic!("no end of steps from {situation:?} to {goal:?}");
+}
+
+fn mac() -> impl Strategy<Value = MacAddr> {
+    (1..5_u8).prop_map(|last| MacAddr([2, 0, 0, 0, 0, last]))
+}
+
+prop_compose! {
+    fn admin()(
+        mac in prop_oneof![Just(MacAddr::default()), mac()],
+        id in 0..3_u16,
+        qos in 0..2_u8,
+        ad in any::<bool>(),
+        max in 0..2_u32,
+        flags in any::<(bool, bool)>(),
+        state in prop_oneof![Just(LinkState::Auto), Just(LinkState::Disable)],
+    ) -> Admin {
+        Admin {
+            mac: Some(mac),
+            vlan: Vlan { id, qos, proto: if ad { VlanProto::Dot1ad } else { VlanProto::Dot1q } },
+            rate: Rate { min: 0, max },
+            spoofchk: Some(flags.0),
+            trust: Some(flags.1),
+            link_state: Some(state),
+        }
+    }
+}
+
+prop_compose! {
+    fn settings()(
+        driver in prop_oneof![Just("igbvf"), Just("iavf"), Just("mlx5_core"), Just("unheard")],
+        name in "[a-c]{1,3}",
+        mac in mac(),
+        mtu in 1400..1402_u32,
+        up in any::<bool>(),
+        altnames in proptest::collection::vec("alt[1-3]", 0..2),
+        admin in proptest::option::weighted(0.9, admin()),
+    ) -> Settings {
+        let altnames = altnames.into_iter().map(OsString::from).collect();
+        Settings {
+            driver: Some(driver.to_owned()),
+            netdev: Some(Netdev { name, mac: Some(mac), mtu, up, altnames }),
+            admin,
+        }
+    }
+}
+
+prop_compose! {
+    fn wanted()(
+        mac in proptest::option::of(mac()),
+        vlan in proptest::option::of(0..3_u16),
+        max in proptest::option::of(0..2_u32),
+        flags in any::<(Option<bool>, Option<bool>)>(),
+        mtu in proptest::option::of(1400..1402_u32),
+    ) -> Wanted {
+        Wanted {
+            mac,
+            vlan: vlan.map(|id| Vlan { id, ..Vlan::default() }),
+            rate: max.map(|max| Rate { min: 0, max }),
+            spoofchk: flags.0,
+            trust: flags.1,
+            link_state: None,
+            mtu,
+        }
+    }
+}
+
+/// A VF's MAC of its own is the admin MAC where one is set, unless someone made it otherwise.
+fn at_home(mut settings: Settings) -> Situation {
+    let admin = settings.admin.as_ref().and_then(|admin| admin.mac).filter(|mac| !mac.is_zero());
+    if let Some(netdev) = &mut settings.netdev {
+        netdev.mac = admin.or(netdev.mac);
+    }
+    Situation { settings, place: Place::Home }
+}
+
+proptest! {
+    #[test]
+    fn there_and_back_is_where_it_was(settings in settings(), wanted in wanted()) {
+        let home = at_home(settings);
+        let goal = wanted.goal(&home.settings, &"net1".parse().unwrap());
+        let mut vf = home.clone();
+        for step in steps(&home, &goal) {
+            take(&mut vf, &step);
+        }
+        prop_assert_eq!(differences(&goal, &vf), vec![]);
+        arrive(&mut vf, &home);
+        prop_assert_eq!(differences(&home, &vf), vec![]);
+        prop_assert_eq!(vf.settings.netdev.unwrap().up, home.settings.netdev.unwrap().up);
+    }
+
+    #[test]
+    fn stopping_after_any_step_is_no_obstacle(settings in settings(), wanted in wanted(), stop in 0..12_usize) {
+        let home = at_home(settings);
+        let goal = wanted.goal(&home.settings, &"net1".parse().unwrap());
+        let mut vf = home.clone();
+        for step in steps(&home, &goal).iter().take(stop) {
+            take(&mut vf, step);
+        }
+        arrive(&mut vf, &home);
+        prop_assert_eq!(differences(&home, &vf), vec![]);
+    }
+
+    #[test]
+    fn whatever_is_found_can_be_taken_home(home in settings(), found in settings(), in_pod in any::<bool>()) {
+        let found = Settings { driver: home.driver.clone(), admin: found.admin.filter(|_| home.admin.is_some()), ..found };
+        let found = Settings { admin: found.admin.or_else(|| home.admin.clone()), ..found };
+        let home = at_home(home);
+        let place = if in_pod { Place::Pod } else { Place::Home };
+        let mut vf = Situation { settings: found, place };
+        arrive(&mut vf, &home);
+        // Alternative names can be removed, not added: none is needed.
+        prop_assert_eq!(differences(&home, &vf), vec![]);
+    }
+
+    #[test]
+    fn where_nothing_differs_nothing_is_done(settings in settings()) {
+        let home = at_home(settings);
+        prop_assert_eq!(steps(&home, &home), vec![]);
+    }
+}
+
+#[test]
+fn steps_read_as_sentences() {
+    let sentence = |step: Step| step.to_string();
+    assert_eq!(sentence(Step::Admin(VfChange::SpoofCheck(true))), "set spoofchk on");
+    assert_eq!(
+        sentence(Step::Move { to: Place::Pod, name: "net1".parse().unwrap(), mtu: Some(1400) }),
+        "move the interface to the pod as net1 with mtu 1400"
+    );
+    assert_eq!(sentence(Step::Bind(Driver::Kernel)), "bind to its kernel driver");
+}

@@ -1,0 +1,14 @@
+//! The life of a VF on a double of the kernel, which has the contract of the kernel's own links.
+
+#[cfg(test)]
+mod attach;
+#[cfg(test)]
+mod detach;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod owners;
+#[cfg(test)]
+mod prepare;
