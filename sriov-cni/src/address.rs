@@ -1,0 +1,85 @@
+//! Addresses and routes on the interface in the pod.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use cni::AddResult;
+use netlink::{Links, Route};
+
+use crate::error::{POD_REFUSED, chain};
+
+/// How many metrics are tried for a route that the pod has already by another interface.
+const METRICS: u32 = 64;
+
+/// Sets addresses and routes.
+pub(crate) fn configure<L: Links>(
+    links: &L,
+    netns: &Path,
+    ifindex: u32,
+    result: &AddResult,
+) -> Result<(), cni::Error> {
+    set(links, netns, ifindex, result).map_err(|error| cni::Error::new(POD_REFUSED, chain(&error)))
+}
+
+fn set<L: Links>(links: &L, netns: &Path, ifindex: u32, result: &AddResult) -> Result<(), netlink::Error> {
+    let namespace = links.open(netns)?;
+    for ip in &result.ips {
+        match links.add_address(&namespace, ifindex, ip.address) {
+            Err(error) if !error.is_taken() => return Err(error),
+            _ => {}
+        }
+    }
+    for route in routes(result, ifindex) {
+        add_route(links, &namespace, &route)?;
+    }
+    Ok(())
+}
+
+/// The routes as the kernel takes them. One without a next hop goes by the gateway of the first address of its
+/// family that has one.
+fn routes(result: &AddResult, ifindex: u32) -> Vec<Route> {
+    let gateway = |ipv4: bool| {
+        let of_family = |address: &IpAddr| address.is_ipv4() == ipv4;
+        result.ips.iter().filter_map(|ip| ip.gateway).find(of_family)
+    };
+    result
+        .routes
+        .iter()
+        .map(|route| Route {
+            priority: route.priority,
+            table: route.table,
+            scope: route.scope.and_then(|scope| u8::try_from(scope).ok()),
+            mtu: route.mtu,
+            advmss: route.advmss,
+            ..Route::new(route.dst, route.gw.or_else(|| gateway(route.dst.addr().is_ipv4())), ifindex)
+        })
+        .collect()
+}
+
+/// Adds a route. Where the pod has another one to the same destination (a default route by its first interface),
+/// and the network asks for no metric, it gets the next higher one, so that the pod's own stays the preferred one.
+fn add_route<L: Links>(links: &L, namespace: &L::Namespace, route: &Route) -> Result<(), netlink::Error> {
+    let first = match links.add_route(namespace, route) {
+        Err(error) if error.is_taken() && route.priority.is_none() => error,
+        outcome => return outcome,
+    };
+    let table = route.table.unwrap_or(Route::MAIN_TABLE);
+    let rivals: Vec<Route> = links
+        .routes(namespace)?
+        .into_iter()
+        .filter(|other| other.dst == route.dst.trunc() && other.table == Some(table))
+        .collect();
+    let is_same = |other: &Route| other.ifindex == route.ifindex && other.gateway == route.gateway;
+    if rivals.iter().any(is_same) {
+        return Ok(());
+    }
+    let highest = rivals.iter().filter_map(|other| other.priority).max().unwrap_or_default();
+    for step in 1..=METRICS {
+        let priority = Some(highest.saturating_add(step));
+        match links.add_route(namespace, &Route { priority, ..route.clone() }) {
+            Err(error) if error.is_taken() => {}
+            outcome => return outcome,
+        }
+    }
+    Err(first)
+}
