@@ -5,6 +5,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 passed=0 failed=0
 tmp=$(mktemp -d)
 vm=self-test-$$
+port=$((20000 + $$ % 10000))
 trap 'hack/node stop --name "$vm" >/dev/null 2>&1 || true; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
 
@@ -37,7 +38,7 @@ check "so is standard error" problem "$(<"$tmp/err")"
 
 # A VM that stays.
 disk=$tmp/disk
-check "start" 0 "$(code hack/node start --name "$vm" --disk "$disk" --vfs 2 --share "$tmp" --forward 47080:80)"
+check "start" 0 "$(code hack/node start --name "$vm" --disk "$disk" --vfs 2 --share "$tmp" --forward "$port:80")"
 check "a second one of that name is refused" 125 "$(code hack/node start --name "$vm")"
 check "VFs are there" 4 "$(in_vm -- bash -c 'ls -d /sys/bus/pci/devices/0000:0[12]:00.0/virtfn*/net/* | wc -l')"
 codes='' expected=''
@@ -70,7 +71,7 @@ check "too long: no result" 125 "$(code in_vm --timeout 2 -- sleep 987)"
 check "and it is ended in the guest" 1 "$(code in_vm -- pgrep -fx 'sleep 987')"
 check "/host is the folder that was named" "$(md5sum <"$tmp/numbers")" "$(in_vm -- bash -c 'md5sum </host/numbers')"
 in_vm -- bash -c 'mkdir /tmp/www; echo hello >/tmp/www/index.html; busybox httpd -p 80 -h /tmp/www'
-check "a forwarded port leads to the guest" hello "$(exec 3<>/dev/tcp/127.0.0.1/47080; printf 'GET / HTTP/1.0\r\n\r\n' >&3; tail -n 1 <&3)"
+check "a forwarded port leads to the guest" hello "$(exec 3<>"/dev/tcp/127.0.0.1/$port"; printf 'GET / HTTP/1.0\r\n\r\n' >&3; tail -n 1 <&3)"
 
 # The power cut: what was flushed is there, what was not is lost, and so is all that is not on the disk.
 in_vm -- bash -c 'echo kept >/persist/flushed; sync /persist/flushed /persist; echo x >/root/gone
