@@ -17,9 +17,8 @@ use crate::node::Node;
 use crate::offer::{Offer, changes, offers};
 use crate::pools::{Assignment, pools};
 use crate::report::chain;
+use crate::timing::Timing;
 
-/// How often the devices are looked at.
-const RESCAN: Duration = Duration::from_secs(10);
 /// How long a burst of changes in the ledger may last before it's read.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -55,9 +54,9 @@ impl<L: Links + 'static> Follower<L> {
     }
 
     /// Looks at the node again whenever the ledger changes, and now and then, until `stop`.
-    pub(crate) async fn keep_following(mut self, stop: CancellationToken) {
+    pub(crate) async fn keep_following(mut self, timing: Timing, stop: CancellationToken) {
         let mut watch = None;
-        let mut rescan = tokio::time::interval(RESCAN);
+        let mut rescan = tokio::time::interval(timing.rescan);
         rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         rescan.tick().await;
         loop {

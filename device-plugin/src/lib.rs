@@ -24,4 +24,7 @@ pub mod report;
 pub mod resource;
 pub mod server;
 pub mod sweep;
+mod timing;
 pub mod uplink;
+
+pub use timing::Timing;

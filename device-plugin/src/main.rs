@@ -7,7 +7,7 @@ use anyhow::Context;
 use device_plugin::cli::Cli;
 use device_plugin::config::Config;
 use device_plugin::node::Node;
-use device_plugin::{plugin, report};
+use device_plugin::{Timing, plugin, report};
 use kubelet::Kubelet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -65,7 +65,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            done = plugin::run(node, config, Kubelet::new(&cli.kubelet_dir), stop) => done.map_err(anyhow::Error::from),
+            done = plugin::run(node, config, Kubelet::new(&cli.kubelet_dir), Timing::default(), stop) => done.map_err(anyhow::Error::from),
             () = waiting => Ok(()),
         }
     });

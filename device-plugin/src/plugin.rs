@@ -14,6 +14,7 @@ use crate::node::{self, Node};
 use crate::registration::keep_registered;
 use crate::server::Pool;
 use crate::sweep::keep_swept;
+use crate::timing::Timing;
 use crate::{inventory, report};
 
 /// Why the plugin can't start.
@@ -37,6 +38,7 @@ pub async fn run<L: Links + 'static>(
     node: Arc<Node<L>>,
     config: Config,
     kubelet: Kubelet,
+    timing: Timing,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     for warning in &config.warnings {
@@ -54,12 +56,12 @@ pub async fn run<L: Links + 'static>(
     report::log_inventory(&inventory, follower.assignment());
 
     let tasks = TaskTracker::new();
-    tasks.spawn(follower.keep_following(stop.clone()));
-    tasks.spawn(keep_swept(Arc::clone(&node), kubelet.clone(), stop.clone()));
+    tasks.spawn(follower.keep_following(timing, stop.clone()));
+    tasks.spawn(keep_swept(Arc::clone(&node), kubelet.clone(), timing, stop.clone()));
     for (config, offer) in config.pools.into_iter().zip(offers) {
         let streams = watch::Sender::new(0);
         let pool = Pool { config, node: Arc::clone(&node), offer, streams, tasks: tasks.clone() };
-        tasks.spawn(keep_registered(Arc::new(pool), kubelet.clone(), stop.clone()));
+        tasks.spawn(keep_registered(Arc::new(pool), kubelet.clone(), timing, stop.clone()));
     }
     stop.cancelled().await;
     tasks.close();

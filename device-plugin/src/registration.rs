@@ -30,17 +30,8 @@ use tonic::transport::Server;
 
 use crate::report::chain;
 use crate::server::{Pool, Service};
+use crate::timing::Timing;
 
-/// How long kubelet may take to answer a registration: it connects back and asks first.
-const REGISTER: Duration = Duration::from_secs(15);
-/// How long kubelet may take from the answer to following the list.
-const FOLLOW: Duration = Duration::from_secs(3);
-/// The first pause after a failure; it doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How often things are looked at though nothing was noticed: a watch can fail, or its events be lost.
-const LOOK: Duration = Duration::from_secs(5);
 /// How long a closing server may take to let its connections go.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -51,18 +42,25 @@ enum Error {
     Connect(#[source] socket::Error),
     #[error("kubelet refuses the registration")]
     Refused(#[source] Box<tonic::Status>),
-    #[error("kubelet did not answer the registration within {REGISTER:?}")]
-    Timeout,
+    #[error("kubelet did not answer the registration within {0:?}")]
+    Timeout(Duration),
 }
 
 /// A pause that doubles.
 #[derive(Debug)]
-struct Pause(Duration);
+struct Pause {
+    next: Duration,
+    longest: Duration,
+}
 
 impl Pause {
+    fn new(timing: &Timing) -> Self {
+        Self { next: timing.first_pause, longest: timing.longest_pause }
+    }
+
     fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
         pause
     }
 }
@@ -73,6 +71,7 @@ impl Pause {
 pub(crate) async fn keep_registered<L: Links + 'static>(
     pool: Arc<Pool<L>>,
     kubelet: Kubelet,
+    timing: Timing,
     stop: CancellationToken,
 ) {
     let resource = pool.config.resource.to_string();
@@ -82,12 +81,12 @@ pub(crate) async fn keep_registered<L: Links + 'static>(
         () = stop.cancelled() => return,
     }
     let path = kubelet.device_plugins().join(pool.config.resource.socket_name());
-    let mut pause = Pause(FIRST_PAUSE);
+    let mut pause = Pause::new(&timing);
     while !stop.is_cancelled() {
         match Serving::start(&pool, path.clone(), &stop) {
             Ok(serving) => {
-                pause = Pause(FIRST_PAUSE);
-                register_while_served(&pool, &kubelet, &serving, &stop).await;
+                pause = Pause::new(&timing);
+                register_while_served(&pool, &kubelet, timing, &serving, &stop).await;
                 serving.end().await;
             }
             Err(error) => {
@@ -152,12 +151,13 @@ impl Serving {
 async fn register_while_served<L: Links + 'static>(
     pool: &Pool<L>,
     kubelet: &Kubelet,
+    timing: Timing,
     serving: &Serving,
     stop: &CancellationToken,
 ) {
     let resource = pool.config.resource.to_string();
     let mut streams = pool.streams.subscribe();
-    let mut pause = Pause(FIRST_PAUSE);
+    let mut pause = Pause::new(&timing);
     let mut registered: Option<Identity> = None;
     let mut watch = None;
     // When to look again at the latest.
@@ -175,16 +175,17 @@ async fn register_while_served<L: Links + 'static>(
             registered = None;
         } else if (registered != present || !followed) && Instant::now() >= next {
             let attempt = tokio::select! {
-                attempt = register(kubelet, &resource, pool) => attempt,
+                attempt = register(kubelet, &resource, pool, timing.register) => attempt,
                 () = stop.cancelled() => return,
             };
             match attempt {
                 Ok(()) => {
                     tracing::info!(resource, "registered with kubelet");
                     registered = present;
-                    let follows = tokio::time::timeout(FOLLOW, streams.wait_for(|count| *count > 0)).await;
+                    let follows =
+                        tokio::time::timeout(timing.follow, streams.wait_for(|count| *count > 0)).await;
                     if follows.is_ok() {
-                        pause = Pause(FIRST_PAUSE);
+                        pause = Pause::new(&timing);
                     } else {
                         tracing::warn!(resource, "kubelet took the registration but doesn't follow the list");
                         next = Instant::now() + pause.next();
@@ -198,8 +199,11 @@ async fn register_while_served<L: Links + 'static>(
             }
             continue;
         }
-        let wake =
-            if next > Instant::now() { next.min(Instant::now() + LOOK) } else { Instant::now() + LOOK };
+        let wake = if next > Instant::now() {
+            next.min(Instant::now() + timing.look)
+        } else {
+            Instant::now() + timing.look
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep_until(wake) => {}
@@ -209,7 +213,7 @@ async fn register_while_served<L: Links + 'static>(
                 }
                 if identity(&kubelet.registration_socket()) != present {
                     // A kubelet that has just come back is asked at once, whatever the last one answered.
-                    pause = Pause(FIRST_PAUSE);
+                    pause = Pause::new(&timing);
                     next = Instant::now();
                 }
             }
@@ -218,7 +222,7 @@ async fn register_while_served<L: Links + 'static>(
                     return;
                 }
                 // A stream that ended may be kubelet going down: its socket tells in a moment.
-                next = next.max(Instant::now() + FIRST_PAUSE);
+                next = next.max(Instant::now() + timing.first_pause);
             }
         }
     }
@@ -231,10 +235,15 @@ async fn noticed(watch: Option<&Directory>) -> Result<(), kubelet::watch::Error>
     }
 }
 
-async fn register<L: Links>(kubelet: &Kubelet, resource: &str, pool: &Pool<L>) -> Result<(), Error> {
+async fn register<L: Links>(
+    kubelet: &Kubelet,
+    resource: &str,
+    pool: &Pool<L>,
+    deadline: Duration,
+) -> Result<(), Error> {
     let call = async {
         let channel =
-            socket::connect(&kubelet.registration_socket(), REGISTER).await.map_err(Error::Connect)?;
+            socket::connect(&kubelet.registration_socket(), deadline).await.map_err(Error::Connect)?;
         let request = api::RegisterRequest {
             version: deviceplugin::VERSION.to_owned(),
             endpoint: pool.config.resource.socket_name(),
@@ -247,8 +256,8 @@ async fn register<L: Links>(kubelet: &Kubelet, resource: &str, pool: &Pool<L>) -
         let answer = RegistrationClient::new(channel).register(request).await;
         answer.map_err(|status| Error::Refused(Box::new(status)))
     };
-    match tokio::time::timeout(REGISTER, call).await {
+    match tokio::time::timeout(deadline, call).await {
         Ok(answer) => answer.map(drop),
-        Err(_elapsed) => Err(Error::Timeout),
+        Err(_elapsed) => Err(Error::Timeout(deadline)),
     }
 }

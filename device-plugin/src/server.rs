@@ -35,6 +35,15 @@ pub struct Pool<L: Links> {
     pub tasks: TaskTracker,
 }
 
+/// Why devices are handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// A pod is admitted: what is marked for it in vain is unmarked again.
+    Admission,
+    /// A container of a pod that has them is started.
+    Start,
+}
+
 /// The service, for as long as one socket lasts.
 #[derive(Debug)]
 pub(crate) struct Service<L: Links> {
@@ -73,7 +82,11 @@ impl<L: Links + 'static> Service<L> {
     }
 
     /// Hands the devices of one container out: all of them, or none.
-    async fn allocate_container(&self, ids: Vec<String>) -> Result<api::ContainerAllocateResponse, Status> {
+    async fn hand_out(
+        &self,
+        ids: Vec<String>,
+        occasion: Occasion,
+    ) -> Result<api::ContainerAllocateResponse, Status> {
         let devices = self.devices(&ids)?;
         let resource = self.pool.config.resource.clone();
         let config = self.pool.config.clone();
@@ -82,9 +95,11 @@ impl<L: Links + 'static> Service<L> {
                 devices.iter().map(|device| node.given(&config, device)).collect::<Result<Vec<_>, _>>()?;
             for (done, (_, function)) in found.iter().enumerate() {
                 if let Err(error) = node.hand_out(&config, function) {
-                    // Those before it were marked for a pod that doesn't get them.
-                    for (_, function) in found.iter().take(done) {
-                        node.take_back(function.address);
+                    if occasion == Occasion::Admission {
+                        found
+                            .iter()
+                            .take(done + 1)
+                            .for_each(|(_, function)| node.take_back(function.address));
                     }
                     return Err(error);
                 }
@@ -169,7 +184,7 @@ impl<L: Links + 'static> DevicePlugin for Service<L> {
         for container in request.into_inner().container_requests {
             let ids = container.devices_ids;
             let resource = self.pool.config.resource.to_string();
-            match self.allocate_container(ids.clone()).await {
+            match self.hand_out(ids.clone(), Occasion::Admission).await {
                 Ok(response) => {
                     tracing::info!(resource, devices = ids.join(","), "allocated");
                     container_responses.push(response);
@@ -196,7 +211,7 @@ impl<L: Links + 'static> DevicePlugin for Service<L> {
     ) -> Result<Response<api::PreStartContainerResponse>, Status> {
         let ids = request.into_inner().devices_ids;
         let resource = self.pool.config.resource.to_string();
-        match self.allocate_container(ids.clone()).await {
+        match self.hand_out(ids.clone(), Occasion::Start).await {
             Ok(_) => Ok(Response::new(api::PreStartContainerResponse {})),
             Err(status) => {
                 tracing::error!(

@@ -16,11 +16,8 @@ use vf::Unprepared;
 
 use crate::node::Node;
 use crate::report::chain;
+use crate::timing::Timing;
 
-/// How often kubelet is asked, while any device is marked.
-const PERIOD: Duration = Duration::from_secs(10);
-/// How long kubelet may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
 /// How many reads in a row have to miss a device: a pod shows up in them only a moment after its allocation.
 const READS: u32 = 3;
 
@@ -67,19 +64,25 @@ enum Error {
 pub(crate) async fn keep_swept<L: Links + 'static>(
     node: Arc<Node<L>>,
     kubelet: Kubelet,
+    timing: Timing,
     stop: CancellationToken,
 ) {
     let mut misses = Misses::default();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(timing.sweep) => {}
             () = stop.cancelled() => return,
         }
-        sweep(&node, &kubelet, &mut misses).await;
+        sweep(&node, &kubelet, timing.answer, &mut misses).await;
     }
 }
 
-async fn sweep<L: Links + 'static>(node: &Arc<Node<L>>, kubelet: &Kubelet, misses: &mut Misses) {
+async fn sweep<L: Links + 'static>(
+    node: &Arc<Node<L>>,
+    kubelet: &Kubelet,
+    deadline: Duration,
+    misses: &mut Misses,
+) {
     let marked = match node.work("reading the ledger", Node::marked).await {
         Ok(Ok(marked)) if marked.is_empty() => return,
         Ok(Ok(marked)) => marked,
@@ -88,7 +91,7 @@ async fn sweep<L: Links + 'static>(node: &Arc<Node<L>>, kubelet: &Kubelet, misse
         }
         Err(error) => return tracing::warn!(error = chain(&error), "cannot read which devices are marked"),
     };
-    let allocated = match allocated(kubelet).await {
+    let allocated = match allocated(kubelet, deadline).await {
         Ok(allocated) => allocated,
         Err(error) => {
             return tracing::debug!(error = chain(&error), "kubelet does not say who has which device");
@@ -108,8 +111,8 @@ async fn sweep<L: Links + 'static>(node: &Arc<Node<L>>, kubelet: &Kubelet, misse
 
 /// What pods have by either account: pod resources leave out init containers, and the checkpoint keeps what pods had
 /// that are gone. To free a device late does no harm.
-async fn allocated(kubelet: &Kubelet) -> Result<Allocated, Error> {
-    let listed = match podresources::allocated(&kubelet.pod_resources_socket(), ANSWER).await {
+async fn allocated(kubelet: &Kubelet, deadline: Duration) -> Result<Allocated, Error> {
+    let listed = match podresources::allocated(&kubelet.pod_resources_socket(), deadline).await {
         Ok(listed) => Some(listed),
         Err(error) if error.is_absent() => None,
         Err(error) => return Err(Error::PodResources(error)),
