@@ -37,7 +37,8 @@ impl<L: Links> Sriov<'_, L> {
             })
             .map_err(|error| of_vf(&error))?;
 
-        let mut result = AddResult { interfaces: vec![interface(args, netns, &attached)], ..AddResult::default() };
+        let mut result =
+            AddResult { interfaces: vec![interface(args, netns, &attached)], ..AddResult::default() };
         let outcome = self
             .address(args, stdin, &conf, &attached, &mut result)
             .and_then(|()| self.host.confirm(config.device, &owner).map_err(|error| of_vf(&error)));
@@ -85,7 +86,7 @@ impl<L: Links> Sriov<'_, L> {
         // Also where IPAM itself failed: it may have failed after it had taken an address.
         let freed = conf.ipam_type().map(|kind| self.ipam.run(kind, Command::Del, args, stdin));
         let also_failed = [detached.err().map(|error| of_vf(&error)), freed.and_then(Result::err)];
-        also_failed.into_iter().flatten().fold(error, also)
+        also_failed.iter().flatten().fold(error, also)
     }
 }
 

@@ -18,10 +18,7 @@ impl<L: Links> Sriov<'_, L> {
             cni::Error::invalid_config("\"prevResult\" is missing: CHECK compares with the result of ADD")
         })?;
         let previous = AddResult::parse(previous.as_bytes())?;
-        let found = self
-            .host
-            .verify(config.device, &owner(args, &conf))
-            .map_err(|error| of_vf(&error))?;
+        let found = self.host.verify(config.device, &owner(args, &conf)).map_err(|error| of_vf(&error))?;
         let mut errors = Vec::new();
         if !found.is_empty() {
             let text = format!("VF {} isn't as asked for: {}", config.device, vf::describe(&found));
@@ -57,7 +54,8 @@ impl<L: Links> Sriov<'_, L> {
         if missing.is_empty() {
             return Ok(());
         }
-        let text = format!("{} of VF {} lacks the address {}", args.ifname, config.device, missing.join(", "));
+        let text =
+            format!("{} of VF {} lacks the address {}", args.ifname, config.device, missing.join(", "));
         Err(cni::Error::new(CHECK_DIFFERS, text))
     }
 }

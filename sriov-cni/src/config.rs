@@ -49,7 +49,9 @@ pub enum InvalidConfig {
     #[error("the configuration of the network can't be used")]
     Read(#[from] object::Error),
     /// No VF is named.
-    #[error("\"deviceID\" is missing: it's the PCI address of the VF, which comes from the pod's allocation of the network's resource (k8s.v1.cni.cncf.io/resourceName)")]
+    #[error(
+        "\"deviceID\" is missing: it's the PCI address of the VF, which comes from the pod's allocation of the network's resource (k8s.v1.cni.cncf.io/resourceName)"
+    )]
     NoDevice,
     /// The VF's name isn't a PCI address.
     #[error("\"{key}\" can't be used")]
@@ -211,11 +213,8 @@ fn mac(object: &Object, args: &Args) -> Result<Option<MacAddr>, InvalidConfig> {
     let first = candidates.into_iter().find_map(|(origin, text)| Some((origin, text?)));
     let Some((origin, text)) = first else { return Ok(None) };
     // Dashes are as common as colons, and the existing plugin takes both.
-    let mac: MacAddr = text
-        .trim()
-        .replace('-', ":")
-        .parse()
-        .map_err(|source| InvalidConfig::Mac { origin, source })?;
+    let mac: MacAddr =
+        text.trim().replace('-', ":").parse().map_err(|source| InvalidConfig::Mac { origin, source })?;
     if mac.is_unicast() { Ok(Some(mac)) } else { Err(InvalidConfig::NotUnicast { origin, mac }) }
 }
 
@@ -317,9 +316,9 @@ const KNOWN_ARGS: [&str; 6] = [
 ];
 
 fn refuse_unknown_args(args: &Args) -> Result<(), InvalidConfig> {
-    let ignored = args.arg("IgnoreUnknown").is_some_and(|value| {
-        matches!(value.to_ascii_lowercase().as_str(), "1" | "t" | "true")
-    });
+    let ignored = args
+        .arg("IgnoreUnknown")
+        .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "t" | "true"));
     match args.args.iter().find(|(key, _)| !ignored && !KNOWN_ARGS.contains(&key.as_str())) {
         Some((key, _)) => Err(InvalidConfig::UnknownArg(key.clone())),
         None => Ok(()),

@@ -20,9 +20,10 @@ impl<L: Links> Sriov<'_, L> {
         conf.require_name()?;
         let owner = owner(args, &conf);
         let mut errors = Vec::new();
-        let mut vfs: BTreeSet<PciAddress> = config::device(conf.object()).ok().flatten().into_iter().collect();
+        let mut vfs: BTreeSet<PciAddress> =
+            config::device(conf.object()).ok().flatten().into_iter().collect();
         match self.host.owned_by(&owner) {
-            Ok(owned) => vfs.extend(owned),
+            Ok(recorded) => vfs.extend(recorded),
             Err(error) => errors.push(of_vf(&error)),
         }
         for pci in vfs {

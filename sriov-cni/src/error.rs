@@ -72,12 +72,12 @@ pub(crate) fn all(errors: Vec<cni::Error>) -> Result<(), cni::Error> {
     let mut errors = errors.into_iter();
     match errors.next() {
         None => Ok(()),
-        Some(first) => Err(errors.fold(first, also)),
+        Some(first) => Err(errors.fold(first, |first, other| also(first, &other))),
     }
 }
 
 /// An error, with another one in its details.
-pub(crate) fn also(mut error: cni::Error, other: cni::Error) -> cni::Error {
+pub(crate) fn also(mut error: cni::Error, other: &cni::Error) -> cni::Error {
     if !error.details.is_empty() {
         error.details.push_str("; ");
     }

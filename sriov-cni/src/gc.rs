@@ -15,11 +15,12 @@ impl<L: Links> Sriov<'_, L> {
     pub fn gc(&self, args: &Args, stdin: &[u8]) -> Result<(), cni::Error> {
         let conf = NetConf::parse(stdin)?;
         let network = conf.require_name()?;
-        let valid: Vec<AttachmentId> =
-            conf.object().read("cni.dev/valid-attachments")?.ok_or_else(|| {
-                // Without the list, every VF of the network would be taken for left over.
-                cni::Error::invalid_config("\"cni.dev/valid-attachments\" is missing: GC needs the runtime's list")
-            })?;
+        let valid: Vec<AttachmentId> = conf.object().read("cni.dev/valid-attachments")?.ok_or_else(|| {
+            // Without the list, every VF of the network would be taken for left over.
+            cni::Error::invalid_config(
+                "\"cni.dev/valid-attachments\" is missing: GC needs the runtime's list",
+            )
+        })?;
         let valid: HashSet<(String, String)> =
             valid.into_iter().map(|id| (id.container_id, id.ifname)).collect();
         let swept = self
@@ -28,8 +29,11 @@ impl<L: Links> Sriov<'_, L> {
                 valid.contains(&(owner.container_id.clone(), owner.ifname.clone()))
             })
             .map_err(|error| of_vf(&error))?;
-        let mut errors: Vec<cni::Error> =
-            swept.into_iter().filter_map(|(_pci, outcome)| outcome.err()).map(|error| of_vf(&error)).collect();
+        let mut errors: Vec<cni::Error> = swept
+            .into_iter()
+            .filter_map(|(_pci, outcome)| outcome.err())
+            .map(|error| of_vf(&error))
+            .collect();
         if let Some(kind) = conf.ipam_type() {
             errors.extend(self.ipam.run(kind, Command::Gc, args, stdin).err());
         }

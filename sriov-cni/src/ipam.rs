@@ -60,7 +60,9 @@ impl Ipam {
             .map_err(cni::Error::from)
             .map_err(|error| error.context(format!("IPAM plugin {kind:?}")))?;
         if result.ips.is_empty() {
-            let text = format!("IPAM plugin {kind:?} gave no address: correct \"ipam\" in the network's configuration");
+            let text = format!(
+                "IPAM plugin {kind:?} gave no address: correct \"ipam\" in the network's configuration"
+            );
             return Err(cni::Error::invalid_config(text));
         }
         Ok(result)

@@ -1,0 +1,180 @@
+use cni::Command;
+use rstest::rstest;
+
+use super::*;
+
+const DEVICE: &str = "0000:01:10.0";
+
+fn args(cni_args: &str) -> Args {
+    Args {
+        command: Command::Add,
+        container_id: "c1".to_owned(),
+        netns: None,
+        ifname: "net1".to_owned(),
+        args: cni::args::parse_cni_args(cni_args).unwrap(),
+        path: Vec::new(),
+    }
+}
+
+/// A configuration of the VF's address and more keys.
+fn conf(more: &str) -> NetConf {
+    let comma = if more.is_empty() { "" } else { "," };
+    let text = format!(
+        r#"{{"cniVersion":"1.0.0","name":"blue","type":"sriov","deviceID":"{DEVICE}"{comma}{more}}}"#
+    );
+    NetConf::parse(text.as_bytes()).unwrap()
+}
+
+fn wanted(more: &str) -> Wanted {
+    Config::new(&conf(more), &args("")).unwrap_or_else(|error| panic!("{more}: {error}")).wanted
+}
+
+fn refused(more: &str) -> cni::Error {
+    match Config::new(&conf(more), &args("")) {
+        Ok(config) => panic!("{more} was taken as {config:?}"),
+        Err(error) => error.into(),
+    }
+}
+
+const fn vlan_of(id: u16, qos: u8, proto: VlanProto) -> Vlan {
+    Vlan { id, qos, proto }
+}
+
+#[test]
+fn nothing_said_is_nothing_asked() {
+    let config = Config::new(&conf(""), &args("")).unwrap();
+    assert_eq!(config.device.to_string(), DEVICE);
+    assert_eq!(config.wanted, Wanted::default());
+    let nulls =
+        r#""vlan":null,"vlanQoS":null,"mac":"","spoofchk":"","trust":null,"link_state":"","mtu":null"#;
+    assert_eq!(wanted(nulls), Wanted::default());
+}
+
+#[rstest]
+#[case(r#""vlan":100"#, Some(vlan_of(100, 0, VlanProto::Dot1q)))]
+#[case(r#""vlan":0"#, Some(vlan_of(0, 0, VlanProto::Dot1q)))]
+#[case(r#""vlan":4094,"vlanQoS":7"#, Some(vlan_of(4094, 7, VlanProto::Dot1q)))]
+#[case(r#""vlan":0,"vlanQoS":0"#, Some(vlan_of(0, 0, VlanProto::Dot1q)))]
+#[case(r#""vlan":0,"vlanProto":"802.1q""#, Some(vlan_of(0, 0, VlanProto::Dot1q)))]
+#[case(r#""vlan":5,"vlanProto":"802.1AD""#, Some(vlan_of(5, 0, VlanProto::Dot1ad)))]
+#[case::any_case(r#""VLAN":5,"vlanqos":3,"vlanPROTO":"802.1Q""#, Some(vlan_of(5, 3, VlanProto::Dot1q)))]
+#[case("", None)]
+fn vlans(#[case] more: &str, #[case] expected: Option<Vlan>) {
+    assert_eq!(wanted(more).vlan, expected);
+}
+
+#[rstest]
+#[case(r#""min_tx_rate":100"#, 100, 0)]
+#[case(r#""max_tx_rate":200"#, 0, 200)]
+#[case(r#""min_tx_rate":100,"max_tx_rate":200"#, 100, 200)]
+#[case(r#""max_tx_rate":0"#, 0, 0)]
+fn rates(#[case] more: &str, #[case] min: u32, #[case] max: u32) {
+    assert_eq!(wanted(more).rate, Some(Rate { min, max }));
+}
+
+#[test]
+fn switches_and_link_states() {
+    let found = wanted(r#""spoofchk":"on","trust":"off","link_state":"enable","mtu":9000"#);
+    assert_eq!((found.spoofchk, found.trust), (Some(true), Some(false)));
+    assert_eq!((found.link_state, found.mtu), (Some(LinkState::Enable), Some(9000)));
+    assert_eq!(wanted(r#""link_state":"auto""#).link_state, Some(LinkState::Auto));
+    assert_eq!(wanted(r#""link_state":"disable""#).link_state, Some(LinkState::Disable));
+}
+
+/// What is wrong, the key that the error has to name, and its code.
+#[rstest]
+#[case(r#""vlan":-1"#, "vlan", 7)]
+#[case(r#""vlan":4095"#, "vlan", 7)]
+#[case(r#""vlan":"100""#, "vlan", 6)]
+#[case(r#""vlan":1.5"#, "vlan", 6)]
+#[case(r#""vlan":5,"vlanQoS":8"#, "vlanQoS", 7)]
+#[case(r#""vlan":5,"vlanQoS":-1"#, "vlanQoS", 7)]
+#[case(r#""vlanQoS":3"#, "vlanQoS", 7)]
+#[case(r#""vlanQoS":0"#, "vlanQoS", 7)]
+#[case(r#""vlan":0,"vlanQoS":3"#, "vlanQoS", 7)]
+#[case(r#""vlan":5,"vlanProto":"802.1x""#, "vlanProto", 7)]
+#[case(r#""vlan":0,"vlanProto":"802.1ad""#, "vlanProto", 7)]
+#[case(r#""vlanProto":"802.1q""#, "vlanProto", 7)]
+#[case(r#""min_tx_rate":-1"#, "min_tx_rate", 7)]
+#[case(r#""max_tx_rate":"10""#, "max_tx_rate", 6)]
+#[case(r#""max_tx_rate":4294967296"#, "max_tx_rate", 7)]
+#[case(r#""min_tx_rate":20,"max_tx_rate":10"#, "min_tx_rate", 7)]
+#[case(r#""spoofchk":"yes""#, "spoofchk", 7)]
+#[case(r#""spoofchk":true"#, "spoofchk", 6)]
+#[case(r#""trust":"1""#, "trust", 7)]
+#[case(r#""link_state":"up""#, "link_state", 7)]
+#[case(r#""mtu":67"#, "mtu", 7)]
+#[case(r#""mtu":65536"#, "mtu", 7)]
+#[case(r#""mac":"02:00:00:00:00""#, "mac", 7)]
+#[case(r#""mac":"00:00:00:00:00:00""#, "mac", 7)]
+#[case(r#""mac":"ff:ff:ff:ff:ff:ff""#, "mac", 7)]
+#[case(r#""runtimeConfig":{"mac":"x"}"#, "runtimeConfig.mac", 7)]
+#[case(r#""runtimeConfig":[]"#, "runtimeConfig", 6)]
+#[case(r#""pciBusID":"0000:01:10.2""#, "pciBusID", 7)]
+#[case(r#""runtimeConfig":{"deviceID":"01:10.0"}"#, "runtimeConfig.deviceID", 7)]
+#[case(r#""dns":{"nameservers":5}"#, "nameservers", 6)]
+fn what_is_wrong_is_named(#[case] more: &str, #[case] key: &str, #[case] code: u32) {
+    let error = refused(more);
+    assert!(error.msg.contains(key), "{more}: {error}");
+    assert_eq!(error.code, code, "{error}");
+}
+
+#[rstest]
+#[case(r#"{"deviceID":"0000:01:10.0"}"#)]
+#[case(r#"{"pciBusID":"0000:01:10.0"}"#)]
+#[case(r#"{"DeviceId":"0000:01:10.0"}"#)]
+#[case(r#"{"runtimeConfig":{"deviceID":"0000:01:10.0"}}"#)]
+#[case(
+    r#"{"deviceID":"0000:01:10.0","pciBusID":"0000:01:10.0","runtimeConfig":{"deviceID":"0000:01:10.0"}}"#
+)]
+#[case::within_white_space(r#"{"deviceID":" 0000:01:10.0\n"}"#)]
+fn the_vf_is_named_in_several_ways(#[case] text: &str) {
+    let object = Object::parse(text.as_bytes()).unwrap();
+    assert_eq!(device(&object).unwrap().unwrap().to_string(), DEVICE);
+}
+
+#[rstest]
+#[case(r"{}", "deviceID")]
+#[case(r#"{"deviceID":""}"#, "deviceID")]
+#[case(r#"{"deviceID":"01:10.0"}"#, "01:10.0")]
+#[case(r#"{"deviceID":"eth0"}"#, "eth0")]
+fn without_a_vf_there_is_nothing_to_do(#[case] text: &str, #[case] named: &str) {
+    let mut object = Object::parse(text.as_bytes()).unwrap();
+    object.set("name", "blue");
+    let conf = NetConf::parse(object.to_string().as_bytes()).unwrap();
+    let error = cni::Error::from(Config::new(&conf, &args("")).unwrap_err());
+    assert_eq!(error.code, cni::code::INVALID_CONFIG);
+    assert!(error.msg.contains(named), "{error}");
+}
+
+#[rstest]
+#[case("", r#""mac":"02:00:00:00:00:01""#, "02:00:00:00:00:01")]
+#[case("MAC=02:00:00:00:00:02", r#""mac":"02:00:00:00:00:01""#, "02:00:00:00:00:02")]
+#[case(
+    "MAC=02:00:00:00:00:02",
+    r#""mac":"02:00:00:00:00:01","runtimeConfig":{"mac":"02:00:00:00:00:03"}"#,
+    "02:00:00:00:00:03"
+)]
+#[case("", r#""mac":"02-00-00-00-00-0A""#, "02:00:00:00:00:0a")]
+#[case("MAC=", r#""mac":"CA:FE:C0:FF:EE:00""#, "ca:fe:c0:ff:ee:00")]
+fn the_mac_is_taken_from_whoever_is_nearest(
+    #[case] cni_args: &str,
+    #[case] more: &str,
+    #[case] expected: &str,
+) {
+    let config = Config::new(&conf(more), &args(cni_args)).unwrap();
+    assert_eq!(config.wanted.mac.unwrap().to_string(), expected);
+}
+
+#[test]
+fn arguments_that_nobody_knows_are_refused_unless_they_are_to_be_ignored() {
+    let known = "K8S_POD_NAMESPACE=a;K8S_POD_NAME=b;K8S_POD_UID=c;K8S_POD_INFRA_CONTAINER_ID=d";
+    Config::new(&conf(""), &args(known)).unwrap();
+    let error = Config::new(&conf(""), &args("FOO=1")).unwrap_err();
+    assert!(error.to_string().contains("FOO"), "{error}");
+    assert_eq!(cni::Error::from(error).code, cni::code::INVALID_ENVIRONMENT);
+    for ignore in ["1", "true", "TRUE", "t"] {
+        Config::new(&conf(""), &args(&format!("IgnoreUnknown={ignore};FOO=1"))).unwrap();
+    }
+    Config::new(&conf(""), &args("IgnoreUnknown=0;FOO=1")).unwrap_err();
+}
