@@ -37,7 +37,7 @@
 //! | `addWorkers`, `delWorkers` | 16, 16 | how many ADD/CHECK/STATUS and how many DEL/GC run at once |
 //! | `pluginSeconds`, `requestSeconds` | 60, 110 | deadline of one plugin, and of one request |
 //!
-//! # What the DaemonSet must give
+//! # What the `DaemonSet` must give
 //!
 //! Environment: `NODE_NAME` (field reference `spec.nodeName`); `KUBERNETES_SERVICE_HOST` and
 //! `KUBERNETES_SERVICE_PORT` where the service address doesn't work on the node.
@@ -45,10 +45,10 @@
 //! `terminationGracePeriodSeconds` of 30 or more.
 //!
 //! Mounts, each at the same path inside and outside: `/run/patchbay` and `/var/lib/patchbay`,
-//! `/etc/cni/net.d`, `/opt/cni/bin`, `/run/netns` (`mountPropagation: HostToContainer`),
-//! `/var/lib/kubelet/pod-resources` and `/var/lib/kubelet/device-plugins` (read-only, the first may be
-//! absent), `/var/run/k8s.cni.cncf.io`, the `ConfigMap` at `/etc/patchbay`, and where used
-//! `/etc/cni/multus/net.d` (read-only). In the image `/var/run` must be a link to `/run`.
+//! `/etc/cni/net.d`, `/opt/cni/bin`, the namespaces at `/run/netns` and `/var/run/netns`
+//! (`mountPropagation: HostToContainer`), `/var/lib/kubelet/pod-resources` and
+//! `/var/lib/kubelet/device-plugins` (read-only, the first may be absent), `/var/run/k8s.cni.cncf.io`, the
+//! `ConfigMap` at `/etc/patchbay`, and where used `/etc/cni/multus/net.d` (read-only).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -271,13 +271,9 @@ pub fn load(file: &Path, node_name: Option<String>) -> Result<(Config, Vec<Strin
 }
 
 /// [`load`] for bytes already read; `file` is only named in errors.
-pub fn parse(
-    file: &Path,
-    bytes: &[u8],
-    node_name: Option<String>,
-) -> Result<(Config, Vec<String>), Error> {
-    let map = serde_json::from_slice(bytes)
-        .map_err(|source| Error::Parse { file: file.to_owned(), source })?;
+pub fn parse(file: &Path, bytes: &[u8], node_name: Option<String>) -> Result<(Config, Vec<String>), Error> {
+    let map =
+        serde_json::from_slice(bytes).map_err(|source| Error::Parse { file: file.to_owned(), source })?;
     let mut keys = Keys { file, map };
 
     let in_file = keys.text("nodeName")?;

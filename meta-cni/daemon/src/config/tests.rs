@@ -30,7 +30,7 @@ fn an_absent_file_is_all_defaults() {
     assert!(warnings.is_empty());
     assert_eq!(config.autoconfig_dir, Path::new("/etc/cni/net.d"));
     assert_eq!(config.global_namespaces, ["default"]);
-    assert_eq!(config.plugin_deadline, Duration::from_secs(60));
+    assert_eq!(config.plugin_deadline, Duration::from_mins(1));
     assert!(config.in_process_sriov && !config.overwrite_sriov);
 }
 
@@ -55,7 +55,9 @@ fn unknown_keys_and_keys_without_effect_are_warned_about() {
     assert_eq!(
         warnings,
         [
-            format!("configuration {FILE}: chrootDir has no effect: plugins run in the host's mount namespace"),
+            format!(
+                "configuration {FILE}: chrootDir has no effect: plugins run in the host's mount namespace"
+            ),
             format!("configuration {FILE}: key \"nonsense\" is unknown and ignored"),
         ]
     );
@@ -68,7 +70,10 @@ fn unknown_keys_and_keys_without_effect_are_warned_about() {
 #[case::number_as_text(r#"{"addWorkers": "4"}"#, "key \"addWorkers\" has a wrong value")]
 #[case::no_workers(r#"{"delWorkers": 0}"#, "key \"delWorkers\" must be from 1 to 1024")]
 #[case::no_time(r#"{"pluginSeconds": 0}"#, "key \"pluginSeconds\" must be a number of seconds")]
-#[case::a_copied_file(r#"{"multusConfigFile": "/a"}"#, "key \"multusConfigFile\" must be \"auto\" or \"none\"")]
+#[case::a_copied_file(
+    r#"{"multusConfigFile": "/a"}"#,
+    "key \"multusConfigFile\" must be \"auto\" or \"none\""
+)]
 #[case::a_path(r#"{"multusMasterCNI": "../a"}"#, "key \"multusMasterCNI\" must be a file name")]
 #[case::a_level(r#"{"logLevel": "loud"}"#, "key \"logLevel\" must be")]
 fn a_wrong_value_names_file_and_key(#[case] json: &str, #[case] expected: &str) {
