@@ -22,6 +22,15 @@ use crate::timing::Timing;
 /// How long a burst of changes in the ledger may last before it's read.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// When devices are first offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// When the plugin starts.
+    Start,
+    /// When something has changed.
+    Change,
+}
+
 /// What is known of the node, and who is told.
 #[derive(Debug)]
 pub(crate) struct Follower<L: Links> {
@@ -39,18 +48,14 @@ impl<L: Links + 'static> Follower<L> {
         node: Arc<Node<L>>,
         config: Config,
         inventory: Inventory,
+        assignment: Assignment,
         standing: &BTreeMap<PciAddress, Standing>,
     ) -> (Self, Vec<watch::Receiver<Offer>>) {
         let (senders, receivers) = config.pools.iter().map(|_| watch::channel(Offer::default())).unzip();
-        let assignment = pools(&inventory, &config);
         let offers = vec![Offer::default(); config.pools.len()];
         let mut follower = Self { node, config, inventory, assignment, offers, senders };
-        follower.publish(standing);
+        follower.publish(standing, Occasion::Start);
         (follower, receivers)
-    }
-
-    pub(crate) fn assignment(&self) -> &Assignment {
-        &self.assignment
     }
 
     /// Looks at the node again whenever the ledger changes, and now and then, until `stop`.
@@ -101,18 +106,20 @@ impl<L: Links + 'static> Follower<L> {
 
     async fn reread_ledger(&mut self) {
         match self.node.work("reading the ledger", Node::standing).await {
-            Ok(Ok(standing)) => self.publish(&standing),
+            Ok(Ok(standing)) => self.publish(&standing, Occasion::Change),
             Ok(Err(error)) => tracing::warn!(error = chain(&error), "cannot read the ledger"),
             Err(error) => tracing::warn!(error = chain(&error), "cannot read the ledger"),
         }
     }
 
-    fn publish(&mut self, standing: &BTreeMap<PciAddress, Standing>) {
+    fn publish(&mut self, standing: &BTreeMap<PciAddress, Standing>, occasion: Occasion) {
         let now = offers(&self.assignment, &self.inventory, standing, &self.offers);
         for change in changes(&self.assignment, &self.offers, &now) {
             let (resource, device) = (&change.resource, &change.device);
             match &change.trouble {
                 Some(reason) => tracing::warn!(%resource, %device, %reason, "unhealthy"),
+                // The list of all devices has just been told.
+                None if change.new && occasion == Occasion::Start => {}
                 None if change.new => tracing::info!(%resource, %device, "offered"),
                 None => tracing::info!(%resource, %device, "healthy again"),
             }

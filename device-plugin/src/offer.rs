@@ -1,6 +1,6 @@
 //! What a pool shows to kubelet, and how it follows the node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kubelet::deviceplugin::{HEALTHY, UNHEALTHY, v1beta1 as api};
 use pci::PciAddress;
@@ -79,8 +79,15 @@ pub fn offers(
         .enumerate()
         .flat_map(|(place, pool)| pool.devices.iter().map(move |address| (*address, place)))
         .collect();
+    // A PF without VFs is a device like any other, but not one whose VFs are just being made anew.
+    let pfs: BTreeSet<PciAddress> = before
+        .iter()
+        .flat_map(|offer| offer.devices.values())
+        .filter_map(|offered| Some(offered.device.function.vf?.pf))
+        .collect();
     let mut offers = vec![Offer::default(); assignment.pools.len()];
-    let all = assigned.keys().chain(held.keys());
+    let new = assigned.keys().filter(|address| !held.contains_key(address) && !pfs.contains(address));
+    let all = new.chain(held.keys());
     for address in all {
         let place = held.get(address).or_else(|| assigned.get(address)).copied();
         let Some((place, offer)) = place.and_then(|place| Some((place, offers.get_mut(place)?))) else {
@@ -95,7 +102,11 @@ pub fn offers(
                 Offered { device: device.clone(), trouble }
             }
             Some(device) => {
-                let trouble = Some(left_pool(assignment, *address, assigned.get(address).copied()));
+                let trouble = match device.function.driver {
+                    None => Trouble::NoDriver,
+                    Some(_) => left_pool(assignment, *address, assigned.get(address).copied()),
+                };
+                let trouble = Some(trouble);
                 Offered { device: device.clone(), trouble }
             }
             None => {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::follow::Follower;
 use crate::node::{self, Node};
+use crate::pools::pools;
 use crate::registration::keep_registered;
 use crate::server::Pool;
 use crate::sweep::keep_swept;
@@ -52,8 +53,10 @@ pub async fn run<L: Links + 'static>(
     let inventory = inventory.map_err(Error::Inventory)?;
     let standing = node.work("reading the ledger", Node::standing).await.map_err(Error::Stuck)?;
     let standing = standing.map_err(Error::Ledger)?;
-    let (follower, offers) = Follower::new(Arc::clone(&node), config.clone(), inventory.clone(), &standing);
-    report::log_inventory(&inventory, follower.assignment());
+    let assignment = pools(&inventory, &config);
+    report::log_inventory(&inventory, &assignment);
+    let (follower, offers) =
+        Follower::new(Arc::clone(&node), config.clone(), inventory, assignment, &standing);
 
     let tasks = TaskTracker::new();
     tasks.spawn(follower.keep_following(timing, stop.clone()));

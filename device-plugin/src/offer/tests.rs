@@ -53,7 +53,7 @@ fn trouble_of(offer: &Offer) -> Option<String> {
 
 #[rstest]
 #[case::gone(Inventory::default(), "gone")]
-#[case::unbound(inventory(None), "drivers")]
+#[case::unbound(inventory(None), "no driver")]
 #[case::bound_to_another_pools_driver(inventory(Some("vfio-pci")), "intel.com/b")]
 #[case::unreadable(
     Inventory { broken: BTreeMap::from([(VF.parse().unwrap(), "no vendor".to_owned())]), ..Inventory::default() },
@@ -77,6 +77,23 @@ fn a_device_that_comes_back_is_healthy_again() {
         after(&[inventory(Some("igbvf")), Inventory::default(), inventory(Some("igbvf"))], &BTreeMap::new());
     assert_eq!(trouble_of(&offers[0]), None);
     assert!(matches!(changes.as_slice(), [Change { trouble: None, new: false, .. }]), "{changes:?}");
+}
+
+#[test]
+fn a_pf_whose_vfs_are_made_anew_is_not_offered_meanwhile() {
+    let pf: PciAddress = "0000:01:00.0".parse().unwrap();
+    let mut with_vf = inventory(Some("igbvf"));
+    for device in with_vf.devices.values_mut() {
+        device.function.vf = Some(pci::VirtualFunction { pf, index: 0 });
+    }
+    let mut pf_alone = inventory(Some("igbvf"));
+    let mut device = pf_alone.devices.pop_first().unwrap().1;
+    device.function.address = pf;
+    pf_alone.devices.insert(pf, device);
+    let (alone, _) = after(std::slice::from_ref(&pf_alone), &BTreeMap::new());
+    assert!(alone[0].devices.contains_key(&pf), "a PF that never had any is a device like others");
+    let (offers, _) = after(&[with_vf, pf_alone], &BTreeMap::new());
+    assert_eq!(offers[0].devices.keys().collect::<Vec<_>>(), [&VF.parse().unwrap()]);
 }
 
 #[test]

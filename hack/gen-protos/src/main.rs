@@ -15,7 +15,8 @@ const PROTOS: [(&str, &str); 3] = [
 
 fn generate(proto: &Path) -> Result<String> {
     let include = proto.parent().context("a proto file lies in a folder")?;
-    let mut files = protox::compile([proto], [include]).with_context(|| format!("compile {}", proto.display()))?;
+    let mut files =
+        protox::compile([proto], [include]).with_context(|| format!("compile {}", proto.display()))?;
     for file in &mut files.file {
         // The comments: indented text in them would be taken for Rust examples and run as tests.
         file.source_code_info = None;
