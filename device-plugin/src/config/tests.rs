@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
@@ -150,4 +151,58 @@ fn a_missing_file_is_named() {
     let error = Config::read(Path::new("/nowhere/config.json"), "intel.com").unwrap_err();
     assert!(matches!(error, Error::Read { .. }));
     assert!(error.to_string().contains("/nowhere/config.json"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn ranges_mean_the_functions_that_they_name(
+        items in proptest::collection::vec((0_u16..64, proptest::option::of(0_u16..16)), 1..5),
+        index in 0_u16..80,
+    ) {
+        let list = items.iter().map(|(first, more)| match more {
+            Some(more) => format!("{first}-{}", first + more),
+            None => first.to_string(),
+        });
+        let text = format!("ens1#{}", list.collect::<Vec<_>>().join(","));
+        let selector = NameSelector::parse(&text).unwrap();
+        let named = items.iter().any(|(first, more)| (*first..=first + more.unwrap_or(0)).contains(&index));
+        prop_assert_eq!(selector.matches("ENS1", index), named);
+        prop_assert!(!selector.matches("ens10", index));
+    }
+
+    #[test]
+    fn any_text_is_a_selector_or_none(text in ".{0,40}") {
+        if let Some(selector) = NameSelector::parse(&text) {
+            prop_assert!(!selector.name.is_empty() && text.starts_with(&selector.name));
+            prop_assert!(selector.functions.iter().all(|range| range.first <= range.last));
+        }
+    }
+
+    #[test]
+    fn any_json_is_a_file_or_an_error_that_names_it(key in "resourceList|RESOURCELIST|selectors|x", value in json_value()) {
+        let file = json!({key: value.clone(), "resourceList": [value]});
+        match parse(&file) {
+            Ok(config) => prop_assert!(config.pools.len() <= 1),
+            Err(error) => prop_assert!(error.to_string().contains("/etc/pcidp/config.json")),
+        }
+    }
+}
+
+/// JSON with the keys of a pool file.
+fn json_value() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i32>().prop_map(Into::into),
+        prop_oneof!["[a-z0-9#,-]{0,12}", "8086", "0000:01:10.0"].prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        let keys =
+            "resourceName|selectors|vendors|pfNames|pciAddresses|isRdma|additionalInfo|deviceType|[a-z]{1,4}";
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+            proptest::collection::vec((keys, inner), 0..6)
+                .prop_map(|entries| entries.into_iter().collect::<serde_json::Map<_, _>>().into()),
+        ]
+    })
 }
