@@ -90,8 +90,10 @@ impl FakeLinks {
         let (id, port) = world.add_port(name, host);
         (port.device, port.up, port.max_mtu) = (Some(pci.to_owned()), true, model.max_mtu);
         let index = port.index;
-        let vfs: Vec<Vf> =
-            (0..).zip(vfs).map(|(index, pci)| Vf { device: pci.clone(), config: fresh_vf(index) }).collect();
+        let vfs: Vec<Vf> = (0..)
+            .zip(vfs)
+            .map(|(index, pci)| Vf { device: pci.clone(), config: fresh_vf(index), has_admin_mac: false })
+            .collect();
         let indexes = 0..u16::try_from(vfs.len()).expect("a PF has fewer than 65536 VFs");
         world.pfs.insert(id, Pf { model, vfs });
         world.show(id);
@@ -161,7 +163,12 @@ impl FakeLinks {
     pub fn change_vf_behind(&self, pci: &str, change: impl FnOnce(&mut VfConfig)) {
         let mut world = self.world();
         let vf = world.pfs.values_mut().flat_map(|pf| &mut pf.vfs).find(|vf| vf.device == pci);
-        change(&mut vf.expect("the device is a VF of a PF here").config);
+        let vf = vf.expect("the device is a VF of a PF here");
+        let mac = vf.config.mac;
+        change(&mut vf.config);
+        if vf.config.mac != mac {
+            vf.has_admin_mac = vf.config.mac.is_some_and(|mac| !mac.is_zero());
+        }
         drop(world);
         self.changed.notify_all();
     }
@@ -189,7 +196,9 @@ impl FakeLinks {
             (0..).zip(&pf.vfs).find(|(_, vf)| vf.device == pci).map(|(index, _)| (id, index))
         });
         if let Some((pf, index)) = vf {
-            world.add_vf_port(pf, index);
+            if let Some(id) = world.add_vf_port(pf, index) {
+                world.reset(id);
+            }
         }
         drop(world);
         self.changed.notify_all();

@@ -1,7 +1,7 @@
 //! The double and the kernel pass the same checks.
 
 use testbed::links::netns::{KernelBench, NetnsError};
-use testbed::links_contract;
+use testbed::{links_contract, sriov_contract};
 
 /// A bench on the kernel. Without the privilege to make namespaces there's none, unless `REQUIRE_NETNS=1` makes
 /// that a failure.
@@ -18,4 +18,5 @@ fn kernel() -> Result<Option<KernelBench>, NetnsError> {
 }
 
 links_contract!(fake, Some(testbed::links::FakeLinks::new()));
+sriov_contract!(fake_igb, Some(testbed::links::FakeLinks::with_igb()));
 links_contract!(real, crate::kernel().unwrap());

@@ -2,8 +2,36 @@
 
 use std::path::{Path, PathBuf};
 
-use super::FakeLinks;
-use super::contract::Bench;
+use netlink::Links;
+
+use super::contract::{Bench, SriovBench};
+use super::{DriverModel, FakeLinks};
+
+/// The PF that the checks on VFs get.
+const PF: &str = "0000:01:00.0";
+/// Its first VF.
+const VF: &str = "0000:01:10.0";
+
+impl FakeLinks {
+    /// A machine with an 82576, for [`SriovBench`].
+    pub fn with_igb() -> Self {
+        let links = Self::new();
+        let vfs = [VF, "0000:01:10.2"].map(str::to_owned);
+        links.add_pf(PF, "eth1", &vfs, DriverModel::igb());
+        links
+    }
+}
+
+impl SriovBench for FakeLinks {
+    fn pf(&self) -> u32 {
+        let pf = self.link_of_device(self.host(), PF).expect("no fault is set");
+        pf.expect("it was made by with_igb").index
+    }
+
+    fn vf(&self) -> (u16, String) {
+        (0, VF.to_owned())
+    }
+}
 
 impl Bench for FakeLinks {
     type Links = Self;

@@ -5,6 +5,7 @@
 
 mod addressing;
 mod moving;
+mod sriov;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,13 @@ pub use moving::{
     a_move_renames_and_sets_the_mtu, a_move_to_a_taken_altname_changes_nothing,
     a_move_to_a_taken_name_changes_nothing, a_move_with_a_wrong_mtu_changes_nothing, a_moved_link_is_bare,
     a_namespace_outlives_its_path,
+};
+
+pub use sriov::{
+    SriovBench, a_returning_vf_whose_name_is_taken_is_numbered, a_vf_is_found_by_its_device_wherever_it_is,
+    a_vf_returns_when_its_namespace_ends, a_vf_that_is_up_has_a_carrier, an_admin_mac_is_guarded,
+    an_admin_mac_takes_effect_on_the_way_down, an_admin_mac_takes_effect_with_another_mtu,
+    every_change_is_read_back_and_restored, vfs_are_listed_by_index, what_the_driver_refuses_changes_nothing,
 };
 
 /// A machine whose host namespace is empty.
@@ -186,26 +194,40 @@ pub fn what_is_no_pf_has_no_vfs<B: Bench>(bench: &B) {
 #[macro_export]
 macro_rules! links_contract {
     ($module:ident, $make:expr) => {
+        $crate::links_contract!(@module $module, $make,
+            no_namespace_is_gone, ids_tell_namespaces_apart, links_are_found, a_rename_is_read_back,
+            an_altname_is_removed, a_mac_is_read_back, an_mtu_is_read_back,
+            nothing_can_be_changed_of_a_link_that_is_gone, what_is_no_pf_has_no_vfs,
+            a_move_renames_and_sets_the_mtu, a_moved_link_is_bare, a_move_to_a_taken_name_changes_nothing,
+            a_move_to_a_taken_altname_changes_nothing, a_move_with_a_wrong_mtu_changes_nothing,
+            a_namespace_outlives_its_path, addresses_are_read_back, routes_are_read_back,
+            routes_need_a_link_that_is_up, carrier_comes_with_the_peer, carrier_of_nothing_is_gone
+        );
+    };
+    (@module $module:ident, $make:expr, $($check:ident),+) => {
         mod $module {
-            $crate::links_contract!(@checks $make,
-                no_namespace_is_gone, ids_tell_namespaces_apart, links_are_found, a_rename_is_read_back,
-                an_altname_is_removed, a_mac_is_read_back, an_mtu_is_read_back,
-                nothing_can_be_changed_of_a_link_that_is_gone, what_is_no_pf_has_no_vfs,
-                a_move_renames_and_sets_the_mtu, a_moved_link_is_bare, a_move_to_a_taken_name_changes_nothing,
-                a_move_to_a_taken_altname_changes_nothing, a_move_with_a_wrong_mtu_changes_nothing,
-                a_namespace_outlives_its_path, addresses_are_read_back, routes_are_read_back,
-                routes_need_a_link_that_is_up, carrier_comes_with_the_peer, carrier_of_nothing_is_gone
-            );
+            $(
+                #[test]
+                fn $check() {
+                    if let Some(bench) = $make {
+                        $crate::links::contract::$check(&bench);
+                    }
+                }
+            )+
         }
     };
-    (@checks $make:expr, $($check:ident),+) => {
-        $(
-            #[test]
-            fn $check() {
-                if let Some(bench) = $make {
-                    $crate::links::contract::$check(&bench);
-                }
-            }
-        )+
+}
+
+/// Makes a test of each check on VFs, where `make` is an expression for an `Option<impl SriovBench>`.
+#[macro_export]
+macro_rules! sriov_contract {
+    ($module:ident, $make:expr) => {
+        $crate::links_contract!(@module $module, $make,
+            vfs_are_listed_by_index, every_change_is_read_back_and_restored,
+            what_the_driver_refuses_changes_nothing, a_vf_is_found_by_its_device_wherever_it_is,
+            an_admin_mac_takes_effect_on_the_way_down, an_admin_mac_takes_effect_with_another_mtu,
+            an_admin_mac_is_guarded, a_vf_returns_when_its_namespace_ends,
+            a_returning_vf_whose_name_is_taken_is_numbered, a_vf_that_is_up_has_a_carrier
+        );
     };
 }

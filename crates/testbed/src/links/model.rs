@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netlink::{Errno, MacAddr, VfChange, VfConfig, VlanProto};
+use netlink::{Errno, VfChange, VfConfig, VlanProto};
 
 /// Something about a VF that a driver may not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,8 +30,9 @@ pub enum Attribute {
 pub enum AdminMac {
     /// As soon as it's set (iavf, once its admin queue has caught up).
     AtOnce,
-    /// When the interface is next set up (igbvf, ixgbevf).
-    OnUp,
+    /// When the VF's driver resets its device: the interface is set down after it was up, or gets another MTU, or
+    /// the driver is bound (igbvf, measured; setting it up changes nothing).
+    OnReset,
     /// Not before the driver is bound again (mlx5).
     OnBind,
 }
@@ -49,6 +50,8 @@ pub struct DriverModel {
     pub admin_mac: AdminMac,
     /// Whether an untrusted VF can't change a MAC that was set through the PF.
     pub guards_mac: bool,
+    /// Whether the PF shows a VF's own address where none is set through the PF, once the VF has told it.
+    pub tells_own_mac: bool,
     /// Whether an admin MAC of zero is refused, so that one can't be removed.
     pub refuses_zero_mac: bool,
     /// The highest rate that's taken, in Mbit/s.
@@ -64,8 +67,9 @@ impl DriverModel {
             vf_driver: "igbvf".to_owned(),
             unsupported: [Attribute::Dot1ad, Attribute::MinRate, Attribute::LinkState].into(),
             untold: BTreeSet::new(),
-            admin_mac: AdminMac::OnUp,
+            admin_mac: AdminMac::OnReset,
             guards_mac: true,
+            tells_own_mac: true,
             refuses_zero_mac: false,
             max_rate: 1000,
             max_mtu: 9216,
@@ -80,6 +84,7 @@ impl DriverModel {
             untold: BTreeSet::new(),
             admin_mac: AdminMac::AtOnce,
             guards_mac: true,
+            tells_own_mac: false,
             refuses_zero_mac: true,
             max_rate: 25_000,
             max_mtu: 9702,
@@ -94,6 +99,7 @@ impl DriverModel {
             untold: BTreeSet::new(),
             admin_mac: AdminMac::OnBind,
             guards_mac: false,
+            tells_own_mac: false,
             refuses_zero_mac: false,
             max_rate: 100_000,
             max_mtu: 9978,
@@ -175,11 +181,5 @@ impl DriverModel {
             }
         }
         Ok(vf)
-    }
-
-    /// Whether a VF's interface may take an address.
-    pub(super) fn allows(&self, vf: &VfConfig, mac: MacAddr) -> bool {
-        let set_by_pf = vf.mac.filter(|mac| !mac.is_zero());
-        !self.guards_mac || vf.trust == Some(true) || set_by_pf.is_none_or(|set| set == mac)
     }
 }

@@ -39,7 +39,8 @@ pub enum NetnsError {
     Open(#[source] Error),
 }
 
-fn ip(args: &[&str]) -> Result<(), NetnsError> {
+/// Runs `ip` in this process's namespace.
+pub fn ip(args: &[&str]) -> Result<(), NetnsError> {
     let Output { status, stderr, .. } = Command::new("ip").args(args).output().map_err(NetnsError::Start)?;
     if status.success() {
         return Ok(());

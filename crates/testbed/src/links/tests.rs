@@ -55,13 +55,32 @@ fn a_vf_beyond_the_last_is_invalid_to_set_and_absent_to_read() {
     assert!(links.vf(pf, 2).unwrap_err().is_gone());
 }
 
+#[rstest]
+#[case::igbvf_at_its_next_reset(DriverModel::igb(), [false, false, true])]
+#[case::iavf_at_once(DriverModel::iavf(), [true, true, true])]
+#[case::mlx5_when_bound_again(DriverModel::mlx5(), [false, false, false])]
+fn an_admin_mac_is_taken_by(#[case] model: DriverModel, #[case] set_up_down: [bool; 3]) {
+    let (links, pf) = machine(model);
+    let vf = || links.link_of_device(links.host(), VF).unwrap().unwrap();
+    links.set_vf(pf, 0, &VfChange::Mac(MAC)).unwrap();
+    let set = vf().mac == Some(MAC);
+    links.set_up(links.host(), vf().index, true).unwrap();
+    let up = vf().mac == Some(MAC);
+    links.set_up(links.host(), vf().index, false).unwrap();
+    assert_eq!([set, up, vf().mac == Some(MAC)], set_up_down);
+    links.unbind(VF);
+    links.bind(VF);
+    assert_eq!(vf().mac, Some(MAC));
+}
+
 #[test]
-fn igbvf_takes_an_admin_mac_when_it_is_set_up() {
+fn igbvf_takes_an_admin_mac_with_another_mtu() {
     let (links, pf) = machine(DriverModel::igb());
     let vf = links.link_of_device(links.host(), VF).unwrap().unwrap();
     links.set_vf(pf, 0, &VfChange::Mac(MAC)).unwrap();
+    links.set_mtu(links.host(), vf.index, vf.mtu).unwrap();
     assert_eq!(links.link(links.host(), vf.index).unwrap().unwrap().mac, vf.mac);
-    links.set_up(links.host(), vf.index, true).unwrap();
+    links.set_mtu(links.host(), vf.index, 1400).unwrap();
     assert_eq!(links.link(links.host(), vf.index).unwrap().unwrap().mac, Some(MAC));
 }
 

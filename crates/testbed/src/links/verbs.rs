@@ -57,7 +57,10 @@ fn set_mtu(world: &mut World, id: PortId, mtu: u32) -> Result<(), Errno> {
     if !(68..=port.max_mtu).contains(&mtu) {
         return Err(Errno::EINVAL);
     }
-    port.mtu = mtu;
+    if port.mtu != mtu {
+        port.mtu = mtu;
+        world.reset(id);
+    }
     Ok(())
 }
 
@@ -188,6 +191,9 @@ impl Links for FakeLinks {
         let admin_mac = pf.model.admin_mac;
         let vf = pf.vfs.get_mut(usize::from(vf_index)).ok_or_else(|| refused(Errno::EINVAL))?;
         vf.config = pf.model.changed(&vf.config, change).map_err(refused)?;
+        if let VfChange::Mac(mac) = change {
+            vf.has_admin_mac = !mac.is_zero();
+        }
         if let (&VfChange::Mac(mac), AdminMac::AtOnce) = (change, admin_mac)
             && !mac.is_zero()
             && let Some(port) = world.ports.values_mut().find(|port| port.vf == Some((id, vf_index)))
@@ -242,18 +248,7 @@ impl Links for FakeLinks {
     }
 
     fn set_mac(&self, namespace: &FakeNamespace, ifindex: u32, mac: MacAddr) -> Result<()> {
-        self.alter(Verb::SetMac, namespace, ifindex, &mac.to_string(), |world, id| {
-            let port = world.ports.get(&id).ok_or(Errno::ENODEV)?;
-            let allowed = port.vf.is_none_or(|(pf, _)| {
-                let model = world.pfs.get(&pf).map(|pf| &pf.model);
-                model.zip(world.vf_of(port)).is_none_or(|(model, vf)| model.allows(&vf.config, mac))
-            });
-            if !allowed || !mac.is_unicast() {
-                return Err(Errno::EADDRNOTAVAIL);
-            }
-            world.ports.get_mut(&id).ok_or(Errno::ENODEV)?.mac = mac;
-            Ok(())
-        })
+        self.alter(Verb::SetMac, namespace, ifindex, &mac.to_string(), |world, id| world.set_own_mac(id, mac))
     }
 
     fn set_mtu(&self, namespace: &FakeNamespace, ifindex: u32, mtu: u32) -> Result<()> {
@@ -267,13 +262,7 @@ impl Links for FakeLinks {
                 world.take_down(id);
                 return Ok(());
             }
-            let port = world.ports.get(&id).ok_or(Errno::ENODEV)?;
-            let on_up = port.vf.and_then(|(pf, _)| world.pfs.get(&pf)).map(|pf| pf.model.admin_mac)
-                == Some(AdminMac::OnUp);
-            let admin = world.vf_of(port).and_then(|vf| vf.config.mac).filter(|mac| on_up && !mac.is_zero());
-            let port = world.ports.get_mut(&id).ok_or(Errno::ENODEV)?;
-            port.mac = if port.up { port.mac } else { admin.unwrap_or(port.mac) };
-            port.up = true;
+            world.ports.get_mut(&id).ok_or(Errno::ENODEV)?.up = true;
             Ok(())
         })
     }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 
 use ipnet::IpNet;
-use netlink::{Link, LinkState, MacAddr, Route, VfConfig};
+use netlink::{Errno, Link, LinkState, MacAddr, Route, VfConfig};
 
 use super::fault::Faults;
-use super::model::DriverModel;
+use super::model::{AdminMac, DriverModel};
 use crate::sysfs::SysfsTree;
 
 /// The namespaces' file system, as its device number looks on most machines.
@@ -91,6 +91,8 @@ pub(super) struct Pf {
 pub(super) struct Vf {
     pub(super) device: String,
     pub(super) config: VfConfig,
+    /// Whether the address in `config` was set through the PF; else it's what the VF has told, or zero.
+    pub(super) has_admin_mac: bool,
 }
 
 impl World {
@@ -174,8 +176,54 @@ impl World {
         }
     }
 
+    /// A VF's driver resets its device: the VF takes the admin MAC, or tells its own.
+    pub(super) fn reset(&mut self, id: PortId) {
+        let Some(port) = self.ports.get_mut(&id) else { return };
+        let Some((pf, index)) = port.vf else { return };
+        let Some(pf) = self.pfs.get_mut(&pf) else { return };
+        let Some(vf) = pf.vfs.get_mut(usize::from(index)) else { return };
+        match vf.config.mac {
+            Some(admin) if vf.has_admin_mac => {
+                if pf.model.admin_mac == AdminMac::OnReset {
+                    port.mac = admin;
+                }
+            }
+            Some(_) | None => {
+                if pf.model.tells_own_mac {
+                    vf.config.mac = Some(port.mac);
+                }
+            }
+        }
+    }
+
+    /// The interface of a VF takes an address of its own, if the PF lets it.
+    pub(super) fn set_own_mac(&mut self, id: PortId, mac: MacAddr) -> Result<(), Errno> {
+        let port = self.ports.get_mut(&id).ok_or(Errno::ENODEV)?;
+        if !mac.is_unicast() {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        if let Some((pf, index)) = port.vf
+            && let Some(pf) = self.pfs.get_mut(&pf)
+            && let Some(vf) = pf.vfs.get_mut(usize::from(index))
+        {
+            let trusted = vf.config.trust == Some(true);
+            if pf.model.guards_mac && vf.has_admin_mac && !trusted {
+                // Even the one that was set is refused before the VF has it.
+                return if port.mac == mac { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) };
+            }
+            if pf.model.tells_own_mac {
+                vf.config.mac = Some(mac);
+            }
+        }
+        port.mac = mac;
+        Ok(())
+    }
+
     /// Sets a port down: the kernel forgets its routes and its IPv6 addresses.
     pub(super) fn take_down(&mut self, id: PortId) {
+        if self.ports.get(&id).is_some_and(|port| port.up) {
+            self.reset(id);
+        }
         let Some(port) = self.ports.get_mut(&id) else { return };
         port.up = false;
         port.addresses.retain(|address| address.addr().is_ipv4());
@@ -242,24 +290,21 @@ impl World {
     }
 
     /// Gives a VF an interface, as its network driver does when it's bound.
-    pub(super) fn add_vf_port(&mut self, pf: PortId, index: u16) {
+    pub(super) fn add_vf_port(&mut self, pf: PortId, index: u16) -> Option<PortId> {
         let host = self.host;
-        let Some(pf_name) = self.ports.get(&pf).map(|port| port.name.clone()) else { return };
-        let Some((device, config, max_mtu)) = self.pfs.get(&pf).and_then(|pf| {
-            let vf = pf.vfs.get(usize::from(index))?;
-            Some((vf.device.clone(), vf.config.clone(), pf.model.max_mtu))
-        }) else {
-            return;
-        };
+        let pf_name = self.ports.get(&pf)?.name.clone();
+        let driver = self.pfs.get(&pf)?;
+        let max_mtu = driver.model.max_mtu;
+        let vf = driver.vfs.get(usize::from(index))?;
+        let (device, admin) = (vf.device.clone(), vf.config.mac.filter(|_| vf.has_admin_mac));
         let wanted = format!("{pf_name}v{index}");
         let (id, port) = self.add_port(&wanted, host);
         port.device = Some(device);
         port.vf = Some((pf, index));
         port.max_mtu = max_mtu;
-        if let Some(mac) = config.mac.filter(|mac| !mac.is_zero()) {
-            port.mac = mac;
-        }
+        port.mac = admin.unwrap_or(port.mac);
         self.show(id);
+        Some(id)
     }
 
     /// Shows a port's name below its device in sysfs, where only the host's are seen.

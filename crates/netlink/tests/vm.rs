@@ -1,0 +1,106 @@
+//! VFs of real PFs, in the VM node: `hack/test` compiles this on the host and runs it in the guest, after
+//! `hack/node` has made the VFs.
+
+#![expect(clippy::expect_used, reason = "a test's helpers fail the test")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use netlink::{Kernel, Links};
+use testbed::links::contract::{Bench, SriovBench};
+use testbed::links::netns::{KernelBench, NamedNamespace, ip};
+use testbed::{links_contract, sriov_contract};
+
+const PF: &str = "0000:01:00.0";
+
+/// The VFs' addresses, as an 82576 gives them.
+const VFS: [&str; 7] = [
+    "0000:01:10.0",
+    "0000:01:10.2",
+    "0000:01:10.4",
+    "0000:01:10.6",
+    "0000:01:11.0",
+    "0000:01:11.2",
+    "0000:01:11.4",
+];
+
+/// The guest, whose own namespace has the PFs.
+struct Guest {
+    kernel: Kernel,
+    namespaces: Mutex<Vec<NamedNamespace>>,
+    veths: Mutex<Vec<String>>,
+}
+
+fn guest() -> Guest {
+    let inside = std::env::var_os("PATCHBAY_VM").is_some_and(|value| value == "1");
+    assert!(
+        inside,
+        "this test changes the machine's NICs: run it with hack/test, which runs it in the VM node"
+    );
+    let kernel = Kernel::new().expect("the guest's own namespace can be used");
+    Guest { kernel, namespaces: Mutex::default(), veths: Mutex::default() }
+}
+
+impl Bench for Guest {
+    type Links = Kernel;
+
+    fn links(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    fn add_namespace(&self) -> PathBuf {
+        let made = NamedNamespace::make().expect("the guest's root may make namespaces");
+        let path = made.path();
+        self.namespaces.lock().expect("no check panics with it locked").push(made);
+        path
+    }
+
+    fn remove_namespace(&self, path: &Path) {
+        self.namespaces.lock().expect("no check panics with it locked").retain(|other| other.path() != path);
+    }
+
+    fn add_plain_file(&self) -> PathBuf {
+        PathBuf::from("/etc/hostname")
+    }
+
+    fn add_veth(&self, name: &str, peer: &str) {
+        ip(&["link", "add", name, "type", "veth", "peer", "name", peer]).expect("the guest has veth");
+        self.veths.lock().expect("no check panics with it locked").push(name.to_owned());
+    }
+
+    fn add_altname(&self, name: &str, altname: &str) {
+        ip(&["link", "property", "add", "dev", name, "altname", altname]).expect("the link is there");
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        for name in self.veths.lock().expect("no check panics with it locked").iter() {
+            drop(ip(&["link", "delete", name]));
+        }
+    }
+}
+
+impl SriovBench for Guest {
+    fn pf(&self) -> u32 {
+        let pf = self.kernel.link_of_device(self.kernel.host(), PF).expect("links can be read");
+        pf.expect("the guest has its first PF").index
+    }
+
+    fn vf(&self) -> (u16, String) {
+        // In turn, so that what one check leaves behind is seldom seen by the next.
+        static GIVEN: AtomicUsize = AtomicUsize::new(0);
+        let turn = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let (index, pci) = (0..).zip(VFS).cycle().nth(turn).expect("the VFs go round");
+        (index, pci.to_owned())
+    }
+}
+
+sriov_contract!(igb, Some(crate::guest()));
+links_contract!(links, Some(crate::kernel()));
+
+fn kernel() -> KernelBench {
+    drop(guest());
+    KernelBench::make().expect("the guest's root may make namespaces")
+}
