@@ -195,10 +195,10 @@ impl FakeLinks {
         let vf = world.pfs.iter().find_map(|(&id, pf)| {
             (0..).zip(&pf.vfs).find(|(_, vf)| vf.device == pci).map(|(index, _)| (id, index))
         });
-        if let Some((pf, index)) = vf {
-            if let Some(id) = world.add_vf_port(pf, index) {
-                world.reset(id);
-            }
+        if let Some((pf, index)) = vf
+            && let Some(id) = world.add_vf_port(pf, index)
+        {
+            world.reset(id);
         }
         drop(world);
         self.changed.notify_all();
