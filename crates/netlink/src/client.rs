@@ -80,17 +80,16 @@ impl Client {
         payload: &impl Emitable,
     ) -> Result<Vec<Message>, Failure> {
         self.send(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload)?;
-        let (messages, _) = self.receive()?;
-        Ok(messages)
+        Ok(self.receive()?.messages)
     }
 
     /// Asks for a list, which is read whole or not at all.
     pub(crate) fn list(&mut self, kind: u16, payload: &impl Emitable) -> Result<Vec<Message>, Failure> {
         for _ in 0..DUMP_TRIES {
             self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
-            let (messages, interrupted) = self.receive()?;
-            if !interrupted {
-                return Ok(messages);
+            let answer = self.receive()?;
+            if !answer.interrupted {
+                return Ok(answer.messages);
             }
         }
         Err(Failure::Interrupted)
@@ -117,10 +116,9 @@ impl Client {
         }
     }
 
-    /// Reads until the request is acknowledged or its list is done; tells whether the list changed meanwhile.
-    fn receive(&mut self) -> Result<(Vec<Message>, bool), Failure> {
-        let mut messages = Vec::new();
-        let mut interrupted = false;
+    /// Reads until the request is acknowledged or its list is done.
+    fn receive(&mut self) -> Result<Answer, Failure> {
+        let mut answer = Answer::default();
         loop {
             let datagram = match datagram(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -128,27 +126,47 @@ impl Client {
                 }
                 received => received?,
             };
-            let mut end = None;
-            for message in split(&datagram)? {
-                // An answer to an earlier request that was given up.
-                if message.sequence_number() != self.sequence {
-                    continue;
-                }
-                let (flags, payload) = (message.flags(), message.payload());
-                interrupted |= flags & NLM_F_DUMP_INTR != 0;
-                match message.message_type() {
-                    NLMSG_ERROR => end = Some(refusal::of_error(flags, payload)?),
-                    NLMSG_DONE => end = Some(refusal::of_done(flags, payload)?),
-                    NLMSG_NOOP => {}
-                    kind => messages.push(Message { kind, payload: payload.to_vec() }),
-                }
-            }
-            match end {
-                Some(None) => return Ok((messages, interrupted)),
-                Some(Some(refusal)) => return Err(Failure::Refused(refusal)),
-                None => {}
+            if answer.take(&datagram, self.sequence)? {
+                return Ok(answer);
             }
         }
+    }
+}
+
+/// What has been received of an answer.
+#[derive(Debug, Default)]
+struct Answer {
+    messages: Vec<Message>,
+    /// Whether the list changed while it was read.
+    interrupted: bool,
+}
+
+impl Answer {
+    /// Adds what a datagram says in answer to the request of that number; tells whether that was all.
+    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<bool, Failure> {
+        let mut complete = false;
+        for message in split(datagram)? {
+            // An answer to an earlier request that was given up.
+            if message.sequence_number() != sequence {
+                continue;
+            }
+            let (flags, payload) = (message.flags(), message.payload());
+            self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
+            let refusal = match message.message_type() {
+                NLMSG_ERROR => refusal::of_error(flags, payload)?,
+                NLMSG_DONE => refusal::of_done(flags, payload)?,
+                NLMSG_NOOP => continue,
+                kind => {
+                    self.messages.push(Message { kind, payload: payload.to_vec() });
+                    continue;
+                }
+            };
+            if let Some(refusal) = refusal {
+                return Err(Failure::Refused(refusal));
+            }
+            complete = true;
+        }
+        Ok(complete)
     }
 }
 
