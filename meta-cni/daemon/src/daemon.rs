@@ -36,8 +36,8 @@ const RECOVER: Duration = Duration::from_secs(15);
 const SWEEP: Duration = Duration::from_secs(30);
 /// How often the plugin is shown that we live.
 const ALIVE: Duration = Duration::from_secs(10);
-/// How long a pod's question to the pod-resources socket may take.
-const POD_RESOURCES: Duration = Duration::from_secs(10);
+/// How long a pod's question to the pod-resources socket usually may take.
+pub const POD_RESOURCES: Duration = Duration::from_secs(10);
 
 /// Something that takes back VFs which nobody owns any more. It blocks, and says what is worth logging.
 pub type Sweep = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -55,6 +55,10 @@ pub struct Parts {
     pub sweep: Option<Sweep>,
     /// The boot's ID.
     pub boot_id: String,
+    /// How long the API server is waited for.
+    pub patience: Patience,
+    /// How long kubelet's pod-resources socket is waited for, per pod.
+    pub pod_resources: Duration,
 }
 
 impl std::fmt::Debug for Parts {
@@ -83,11 +87,11 @@ pub enum Error {
 
 /// Runs until `stop` is cancelled, and then until the calls under way are done.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), Error> {
-    let Parts { config, client, plugins, sweep, boot_id } = parts;
+    let Parts { config, client, plugins, sweep, boot_id, patience, pod_resources } = parts;
     let (calls, background) = (TaskTracker::new(), TaskTracker::new());
     let store = Store::open(&config.state_dir.join("attachments"), &boot_id)?;
-    let (cluster, watches) = Cluster::new(client.clone(), &config.node_name, Patience::default());
-    let source = devices::Source::new(&Kubelet::new(&config.kubelet_dir), POD_RESOURCES);
+    let (cluster, watches) = Cluster::new(client.clone(), &config.node_name, patience);
+    let source = devices::Source::new(&Kubelet::new(&config.kubelet_dir), pod_resources);
     let reports = Reports::new(client, &config.node_name, &background);
     let engine = Arc::new(Engine::new(config, cluster, source, store, plugins, reports));
 

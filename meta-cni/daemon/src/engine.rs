@@ -363,6 +363,3 @@ fn plugin_args(record: &Record, call: &Call) -> Args {
         path: record.path.clone(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -33,6 +33,7 @@ impl Execution<'_> {
     /// ADD: attaches network after network. When one fails, or `cancelled` comes in between, what was done is
     /// undone in reverse and the first error returned; what couldn't be undone stays recorded.
     pub fn add(&self, record: &mut Record, cancelled: &CancellationToken) -> Result<(), cni::Error> {
+        self.look_for_plugins(record)?;
         let outcome = self.attach_all(record, cancelled);
         if let Err(error) = &outcome {
             tracing::warn!(pod = %record.pod, container = record.container_id, %error, "ADD failed and is undone");
@@ -49,6 +50,20 @@ impl Execution<'_> {
             }
         }
         outcome
+    }
+
+    /// A plugin that isn't installed is found out before anything is done: its DEL would fail as well, and
+    /// without end.
+    fn look_for_plugins(&self, record: &Record) -> Result<(), cni::Error> {
+        for Entry { attachment, .. } in &record.attachments {
+            for plugin in &attachment.chain.plugins {
+                self.plugins.look_for(&plugin.kind, &record.path).map_err(|error| {
+                    cni::Error::from(error)
+                        .context(format!("pod {}: network {}", record.pod, attachment.name))
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn attach_all(&self, record: &mut Record, cancelled: &CancellationToken) -> Result<(), cni::Error> {
@@ -191,6 +206,3 @@ pub fn network_status(record: &Record) -> Result<Vec<NetworkStatus>, cni::Error>
     }
     Ok(entries)
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use meta_cni_daemon::cluster::Patience;
 use meta_cni_daemon::config::{self, Config};
 use meta_cni_daemon::plugins::Plugins;
 use meta_cni_daemon::{daemon, mounts, sriov};
@@ -88,7 +89,15 @@ fn serve(config: Config) -> anyhow::Result<()> {
         let stopped = stop.clone();
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let parts = daemon::Parts { config, client, plugins, sweep: Some(sriov::sweep(host)), boot_id };
+        let parts = daemon::Parts {
+            config,
+            client,
+            plugins,
+            sweep: Some(sriov::sweep(host)),
+            boot_id,
+            patience: Patience::default(),
+            pod_resources: daemon::POD_RESOURCES,
+        };
         let signals = async move {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
+use nix::unistd::Uid;
 
 /// The hidden command.
 pub const COMMAND: &str = "enter-host";
@@ -63,9 +64,17 @@ pub struct Reach {
 
 /// Whether plugins have to be run in another mount namespace than ours. `proc` is where process 1 is the host's.
 pub fn reach(proc: &Path) -> io::Result<Reach> {
+    let here = || Reach { prefix: Vec::new(), root: PathBuf::from("/") };
     let namespace = |process: &str| fs::read_link(proc.join(process).join("ns/mnt"));
-    if namespace("self")? == namespace("1")? {
-        return Ok(Reach { prefix: Vec::new(), root: PathBuf::from("/") });
+    let host = match namespace("1") {
+        // An ordinary user may not look at process 1, and couldn't join it either.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !Uid::effective().is_root() => {
+            return Ok(here());
+        }
+        host => host?,
+    };
+    if namespace("self")? == host {
+        return Ok(here());
     }
     let own = std::env::current_exe()?;
     let prefix = vec![own.into_os_string(), COMMAND.into(), "--".into()];

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use cni::Args;
 use cni::chain::Call;
-use cni::delegate::Runtime;
+use cni::delegate::{self, Runtime};
 
 /// A plugin inside the daemon. It gets the call (with its command), how it may run plugins of its own, and
 /// what it reads; it answers what it would print.
@@ -52,6 +52,14 @@ pub fn environment<'a>(request: impl IntoIterator<Item = (&'a str, &'a str)>) ->
 }
 
 impl Plugins {
+    /// Whether a plugin is there to be run.
+    pub fn look_for(&self, kind: &str, path: &[PathBuf]) -> Result<(), delegate::Error> {
+        match &self.built_in {
+            Some((built_in, _)) if built_in == kind => Ok(()),
+            _ => delegate::find(kind, path, &self.root).map(drop),
+        }
+    }
+
     /// Runs one plugin, which may take its own deadline but not longer than `until`.
     pub fn run(
         &self,

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use multinet::Nad;
+
 use super::{Call, Engine, Pod, Wanted};
 use crate::choice::{self, Rules};
+use crate::cluster;
 use crate::confdir::{self, Found};
 use crate::plan::{self, Network, PodRef};
 use crate::store::{Entry, Phase, Progress, Record};
@@ -20,7 +23,7 @@ impl Engine {
         let mut networks = Vec::with_capacity(choice.networks.len() + 1);
         match choice.default {
             Some(selection) => {
-                let network = self.nad(&selection.namespace, &selection.name).await?;
+                let network = self.nad_for(pod, &selection.namespace, &selection.name).await?;
                 networks.push(Wanted { network, selection: Some(selection) });
             }
             None => networks.push(Wanted { network: self.default_network().await?, selection: None }),
@@ -31,7 +34,7 @@ impl Engine {
             }
         }
         for selection in choice.networks {
-            let network = self.nad(&selection.namespace, &selection.name).await?;
+            let network = self.nad_for(pod, &selection.namespace, &selection.name).await?;
             networks.push(Wanted { network, selection: Some(selection) });
         }
         Ok(networks)
@@ -61,9 +64,21 @@ impl Engine {
         })
     }
 
+    /// The network of a NAD that the pod has chosen. Its owner is told when there is no such NAD.
+    async fn nad_for(&self, pod: &Pod, namespace: &str, name: &str) -> Result<Network, cni::Error> {
+        let found = self.cluster.nad(namespace, name).await;
+        if let Err(error @ cluster::Error::NoNad { .. }) = &found {
+            self.tell(pod, "NoNetworkFound", error.to_string(), true);
+        }
+        self.network_of(found?)
+    }
+
     /// The network that a NAD defines.
     async fn nad(&self, namespace: &str, name: &str) -> Result<Network, cni::Error> {
-        let nad = self.cluster.nad(namespace, name).await?;
+        self.network_of(self.cluster.nad(namespace, name).await?)
+    }
+
+    fn network_of(&self, nad: Nad) -> Result<Network, cni::Error> {
         let config = if nad.config.trim().is_empty() {
             confdir::by_name(&self.config.conf_dir, &nad.name)?.config
         } else {
