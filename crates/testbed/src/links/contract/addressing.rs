@@ -107,6 +107,8 @@ where
             let late = Instant::now() + Duration::from_mins(1);
             links.wait_carrier(host, one.index, late)
         });
+        // So that it's the event that tells it, and not its first look.
+        thread::sleep(Duration::from_millis(200));
         links.set_up(host, two.index, true).expect("it's there");
         assert!(waiter.join().expect("it doesn't panic").expect("it can be waited for"));
     });

@@ -44,6 +44,8 @@ pub fn a_move_to_a_taken_name_changes_nothing<B: Bench>(bench: &B) {
     let pod = links.open(&bench.add_namespace()).expect("it was just made");
     let two = link(bench, "two");
     links.move_link(links.host(), two.index, &pod, &name("net1"), None).expect("the name is free");
+    // Up, so that it shows if it was moved there and back.
+    links.set_up(links.host(), one.index, true).expect("it's there");
     let before = (in_the_host(bench), links.links(&pod).expect("links can be read"));
     let error = links
         .move_link(links.host(), one.index, &pod, &name("net1"), Some(1400))
@@ -60,6 +62,7 @@ pub fn a_move_to_a_taken_altname_changes_nothing<B: Bench>(bench: &B) {
     let two = link(bench, "two");
     links.move_link(links.host(), two.index, &pod, &name("other"), None).expect("the name is free");
     bench.add_altname("one", "other");
+    links.set_up(links.host(), one.index, true).expect("it's there");
     let before = in_the_host(bench);
     let error =
         links.move_link(links.host(), one.index, &pod, &name("net1"), None).expect_err("a name is taken");
