@@ -161,8 +161,10 @@ unpack_rootfs() { # SELECTION
     ln -sfn gawk "$root/usr/bin/awk"
     ln -sfn which.debianutils "$root/usr/bin/which"
     ln -sfn /proc/self/mounts "$root/etc/mtab"
-    ln -sfn /run "$root/var/run"
-    ln -sfn /run/lock "$root/var/lock"
+    # Some package brings one as a folder; a link would land in it. A runtime names namespaces below /var/run/netns.
+    rm -rf "$root"/var/{run,lock}
+    ln -s /run "$root/var/run"
+    ln -s /run/lock "$root/var/lock"
     echo 'nameserver 10.0.2.3' >"$root/etc/resolv.conf"
     printf 'passwd: files\ngroup: files\nhosts: files dns\n' >"$root/etc/nsswitch.conf"
     mv "$root/usr/lib/cni" "$root/opt/cni/bin"
