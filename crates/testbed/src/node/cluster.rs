@@ -305,7 +305,7 @@ impl Node {
     /// Ends a pod's containers, takes its networks away, and forgets it everywhere.
     pub fn delete(&self, running: &Running) -> Result<(), Error> {
         for container in &running.containers {
-            self.machine.stop(container, Duration::from_secs(10))?;
+            self.machine.stop(container, running.pod.grace)?;
         }
         let result = (!running.result.is_null()).then_some(&running.result);
         self.machine.del(&running.sandbox, result)?;
@@ -343,11 +343,26 @@ fn default_network() -> Value {
     })
 }
 
+/// A certificate that nobody has the key of. The client wants one to trust, though it speaks plain HTTP here, and a
+/// node may have none.
+const AUTHORITY: &str = "\
+    LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJlRENDQVIrZ0F3SUJBZ0lVUGc5b3NiOFJxcEdIUGxpZUZ2Zm8xR2Jh\
+    QjZzd0NnWUlLb1pJemowRUF3SXcKRVRFUE1BMEdBMVVFQXd3R2JtOWliMlI1TUNBWERUSTJNVEV5TVRBeU1EY3pOVm9ZRHpJ\
+    eE1qWXhNREk0TURJdwpOek0xV2pBUk1ROHdEUVlEVlFRRERBWnViMkp2Wkhrd1dUQVRCZ2NxaGtqT1BRSUJCZ2dxaGtqT1BR\
+    TUJCd05DCkFBU1hTWnc0NDRQbDFMMFpaNnhyaFFkb0NjbFVQNUc5Vi9PdmlCd29NTFVFN2dkQjY5UGh4c2VmejlXUUFzTHUK\
+    T1pBQUNHYVZIaFBsSnB2UTBNcm9sYm1xbzFNd1VUQWRCZ05WSFE0RUZnUVVoOFk4bFJHUEF4VGhwWkdQc0RjLwoweDJ0Q0hj\
+    d0h3WURWUjBqQkJnd0ZvQVVoOFk4bFJHUEF4VGhwWkdQc0RjLzB4MnRDSGN3RHdZRFZSMFRBUUgvCkJBVXdBd0VCL3pBS0Jn\
+    Z3Foa2pPUFFRREFnTkhBREJFQWlBZHphUW0vVVZsRjExNmVNVGxjZkpIZWo5SHNHZ0QKOWRwa0EvcFBXaXozRFFJZ1BrY05V\
+    MWlTV2Vlc3Zna2FTaVlMaElCQ21SaTNWQkdYZG1QQ0owVzdGZkE9Ci0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K";
+
 fn kubeconfig(port: u16) -> Value {
+    let server = format!("http://127.0.0.1:{port}");
     json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "testbed", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+        "clusters": [
+            {"name": "testbed", "cluster": {"server": server, "certificate-authority-data": AUTHORITY}},
+        ],
         "users": [{"name": "testbed", "user": {}}],
         "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed"}}],
         "current-context": "testbed",

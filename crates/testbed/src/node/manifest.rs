@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -118,6 +119,8 @@ pub struct Pod {
     pub containers: Vec<Container>,
     /// Names of its volumes on huge pages.
     pub hugepage_volumes: Vec<String>,
+    /// How long its containers have to end by themselves.
+    pub grace: Duration,
     /// The whole object, as the API server has it.
     pub object: Value,
 }
@@ -195,9 +198,16 @@ fn default_namespace() -> String {
     "default".to_owned()
 }
 
+fn default_grace() -> u64 {
+    30
+}
+
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct PodSpec {
     containers: Vec<Container>,
+    #[serde(default = "default_grace")]
+    termination_grace_period_seconds: u64,
     #[serde(default)]
     volumes: Vec<Volume>,
 }
@@ -230,6 +240,7 @@ impl Pod {
             name: parsed.metadata.name,
             namespace: parsed.metadata.namespace,
             containers: parsed.spec.containers,
+            grace: Duration::from_secs(parsed.spec.termination_grace_period_seconds),
             hugepage_volumes: parsed
                 .spec
                 .volumes

@@ -37,7 +37,7 @@ pub(super) fn ping(
     count: usize,
 ) -> Result<(usize, String), machine::Error> {
     let count = count.to_string();
-    let said = ask(node, pod, &["/bin/busybox", "ping", "-c", &count, "-W", "2", to])?;
+    let said = ask(node, pod, &["/bin/busybox", "ping", "-c", &count, "-i", "0.2", "-W", "2", to])?;
     Ok((answered(&said).unwrap_or(0), said))
 }
 
