@@ -32,9 +32,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Joins the host's mount namespace and becomes a program.
+    /// Becomes a plugin.
     #[command(name = mounts::COMMAND, hide = true)]
-    EnterHost {
+    RunPlugin {
+        /// The mount namespace to join before.
+        #[arg(long)]
+        mounts: Option<PathBuf>,
         /// The program and its arguments.
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
@@ -43,9 +46,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::EnterHost { program }) = cli.command {
+    if let Some(Command::RunPlugin { mounts, program }) = cli.command {
         // Here, and not behind a runtime: a process with several threads may not change its mounts.
-        return enter_host(&program);
+        return run_plugin(mounts.as_deref(), &program);
     }
     let node_name = std::env::var("NODE_NAME").ok();
     let (config, warnings) = match config::load(&cli.config, node_name) {
@@ -68,10 +71,12 @@ fn serve(config: Config) -> anyhow::Result<()> {
     let boot_id = vf::boot_id(Path::new("/proc"))?;
     let reach =
         mounts::reach(Path::new("/proc")).context("cannot compare our mount namespace with the host's")?;
-    if reach.prefix.is_empty() {
-        tracing::info!("plugins run in this mount namespace");
+    if reach.unsure {
+        tracing::warn!(
+            "process 1 can't be looked at, so plugins run in this mount namespace: in a container patchbayd needs hostPID and privileges"
+        );
     } else {
-        tracing::info!("plugins run in the mount namespace of process 1");
+        tracing::info!(root = %reach.root.display(), "where plugins run");
     }
     let host = Arc::new(sriov::host(&config, &boot_id)?);
     let built_in =
@@ -129,9 +134,9 @@ async fn client(config: &Config) -> anyhow::Result<kube::Client> {
     kube::Client::try_from(kube_config).context("cannot make a client for the API server")
 }
 
-/// Becomes the program. What goes wrong is told as a plugin would: a CNI error on standard output.
-fn enter_host(program: &[OsString]) -> ExitCode {
-    let Err(error) = mounts::enter_host(Path::new("/proc/1/ns/mnt"), program);
+/// Becomes the plugin. What goes wrong is told as a plugin would: a CNI error on standard output.
+fn run_plugin(mounts: Option<&Path>, program: &[OsString]) -> ExitCode {
+    let Err(error) = mounts::run_plugin(mounts, program);
     let error = cni::Error::new(cni::code::PLUGIN_NOT_STARTED, cni::error::with_sources(&error));
     let json = error.to_json(cni::Version::LATEST);
     // Without a standard output there is nobody to tell.

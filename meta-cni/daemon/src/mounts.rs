@@ -1,8 +1,10 @@
-//! Running plugins in the host's mount namespace, from a container that has one of its own.
+//! How a plugin becomes a process: in the host's mount namespace, and not for longer than the daemon lives.
 //!
-//! A plugin expects the host's files: its own state, the programs and libraries that it uses. The daemon
-//! executes itself again as `patchbayd enter-host -- PLUGIN`, which joins the mount namespace of process 1 while
-//! it still has a single thread, and then becomes the plugin. That needs `hostPID`.
+//! The daemon executes itself again as `patchbayd run-plugin -- PLUGIN`, which then becomes the plugin. In
+//! between it asks the kernel to be killed with its parent: a plugin that went on after its daemon was killed
+//! would attach behind the back of the one that recovers. And where the daemon's container has a mount namespace
+//! of its own, it joins that of process 1 while it still has a single thread: a plugin expects the host's files,
+//! its own state, the programs and libraries that it uses. That needs `hostPID`.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -16,10 +18,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use nix::unistd::Uid;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpid, getppid};
 
 /// The hidden command.
-pub const COMMAND: &str = "enter-host";
+pub const COMMAND: &str = "run-plugin";
+/// Its option: the mount namespace to join.
+pub const OPTION: &str = "--mounts";
 /// A plugin that is just being replaced can't be executed for a moment.
 const BUSY_RETRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -39,6 +44,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The kernel doesn't promise to end us with the daemon.
+    #[error("cannot tie the plugin's life to patchbayd's")]
+    Tie(#[source] Errno),
+    /// The daemon is gone already.
+    #[error("patchbayd was gone before the plugin was started")]
+    Orphaned,
     /// The namespace can't be joined.
     #[error("cannot join the host's mount namespace: patchbayd needs privileges")]
     Join(#[source] Errno),
@@ -60,35 +71,53 @@ pub struct Reach {
     pub prefix: Vec<OsString>,
     /// Where the plugins' root is seen.
     pub root: PathBuf,
+    /// Process 1 couldn't be looked at, so this may be the wrong namespace for plugins.
+    pub unsure: bool,
 }
 
-/// Whether plugins have to be run in another mount namespace than ours. `proc` is where process 1 is the host's.
+/// How plugins are run from here. `proc` is where process 1 is the host's.
 pub fn reach(proc: &Path) -> io::Result<Reach> {
-    let here = || Reach { prefix: Vec::new(), root: PathBuf::from("/") };
+    let own = std::env::current_exe()?.into_os_string();
+    let here = |unsure| {
+        let prefix = vec![own.clone(), COMMAND.into(), "--".into()];
+        Reach { prefix, root: PathBuf::from("/"), unsure }
+    };
     let namespace = |process: &str| fs::read_link(proc.join(process).join("ns/mnt"));
     let host = match namespace("1") {
-        // An ordinary user may not look at process 1, and couldn't join it either.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !Uid::effective().is_root() => {
-            return Ok(here());
-        }
+        // Who may not look at process 1 couldn't join it either.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(here(true)),
         host => host?,
     };
     if namespace("self")? == host {
-        return Ok(here());
+        return Ok(here(false));
     }
-    let own = std::env::current_exe()?;
-    let prefix = vec![own.into_os_string(), COMMAND.into(), "--".into()];
-    Ok(Reach { prefix, root: proc.join("1/root") })
+    let mounts = proc.join("1/ns/mnt").into_os_string();
+    let prefix = vec![own, COMMAND.into(), OPTION.into(), mounts, "--".into()];
+    Ok(Reach { prefix, root: proc.join("1/root"), unsure: false })
 }
 
-/// Joins the mount namespace at `namespace` and becomes `command`. Returns only if that fails. Must be called
-/// while the process has a single thread: the kernel refuses it otherwise.
-pub fn enter_host(namespace: &Path, command: &[OsString]) -> Result<Infallible, Error> {
+/// Becomes `command`, in the mount namespace `mounts` if one is named. Returns only if that fails. Must be
+/// called while the process has a single thread: the kernel refuses to join otherwise.
+pub fn run_plugin(mounts: Option<&Path>, command: &[OsString]) -> Result<Infallible, Error> {
     let [program, arguments @ ..] = command else { return Err(Error::NoProgram) };
-    let file = File::open(namespace).map_err(|source| Error::Open { path: namespace.to_owned(), source })?;
-    join(&file)?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(Error::Tie)?;
+    // It may have died before the kernel knew. Whoever is orphaned gets process 1 for a parent, and that may be
+    // the daemon itself only in a namespace of processes where it can't die before us.
+    if getppid() == Pid::from_raw(1) && getpid() != Pid::from_raw(1) && !is_daemon(1) {
+        return Err(Error::Orphaned);
+    }
+    if let Some(path) = mounts {
+        let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        join(&file)?;
+    }
     let source = execute(program, arguments);
     Err(Error::Execute { program: program.into(), source })
+}
+
+/// Whether a process executes the same program as we do.
+fn is_daemon(process: i32) -> bool {
+    let program = |of: &str| fs::read_link(format!("/proc/{of}/exe")).ok();
+    program("self").is_some_and(|own| program(&process.to_string()) == Some(own))
 }
 
 #[expect(

@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::string_slice,
     clippy::unwrap_used,
     reason = "what a test and its helpers can't do fails the test"
@@ -13,6 +14,7 @@ mod add;
 mod del;
 mod faults;
 mod gc;
+mod killed;
 mod node;
 mod plugin;
 mod restart;

@@ -37,7 +37,8 @@ key="$CNI_COMMAND-$CNI_IFNAME"
 cat > "$dir/$key.stdin"
 env | sort > "$dir/$key.env"
 echo "$CNI_COMMAND $name $CNI_IFNAME" >> "$dir/journal"
-if [ -e "$dir/hang-$key" ]; then sleep 600; fi
+echo $$ > "$dir/$key.pid"
+if [ -e "$dir/hang-$key" ]; then exec sleep 600; fi
 if [ -e "$dir/wait-$key" ]; then while [ -e "$dir/wait-$key" ]; do sleep 0.02; done; fi
 if [ -e "$dir/fail-$key" ]; then cat "$dir/fail-$key"; exit 1; fi
 if [ "$CNI_COMMAND" = ADD ]; then
@@ -50,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) dir: TempDir,
     pub(crate) api: FakeApiServer,
     pub(crate) kubelet: FakeKubelet,
+    /// The configuration as a file has it.
+    pub(crate) json: Value,
     pub(crate) config: Config,
     pub(crate) built_in: Option<(String, BuiltIn)>,
     pub(crate) boot_id: String,
@@ -98,6 +101,7 @@ impl Node {
         let node = Self {
             api: FakeApiServer::new(),
             kubelet,
+            json,
             config,
             built_in: None,
             boot_id: BOOT.to_owned(),
