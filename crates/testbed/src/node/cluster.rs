@@ -173,7 +173,7 @@ impl Node {
     /// Starts the device plugin and waits until each of `resources` is registered.
     pub fn start_device_plugin(&mut self, resources: &[String]) -> Result<(), Error> {
         let mut daemon = Daemon::start(
-            &self.settings.programs.join("patchbay-device-plugin"),
+            &self.program("patchbay-device-plugin"),
             &["--config-file", "/etc/pcidp/config.json"],
             &[],
             &self.log("patchbay-device-plugin"),
@@ -188,7 +188,7 @@ impl Node {
     /// Starts the daemon without waiting for it.
     pub fn launch_patchbayd(&mut self) -> Result<(), Error> {
         self.patchbayd = Some(Daemon::start(
-            &self.settings.programs.join("patchbayd"),
+            &self.program("patchbayd"),
             &["--config", "/etc/patchbay/patchbayd.json"],
             &[("NODE_NAME", "testbed")],
             &self.log("patchbayd"),
@@ -318,6 +318,11 @@ impl Node {
         self.kubelet.free(&running.identity)?;
         self.api.delete(Kind::Pod, &running.pod.namespace, &running.pod.name);
         Ok(())
+    }
+
+    /// A released program.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.settings.programs.join(name)
     }
 
     fn log(&self, program: &str) -> PathBuf {

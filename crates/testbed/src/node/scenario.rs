@@ -1,6 +1,7 @@
 //! What is played on a node: each scenario tells what it does, checks what it finds, and leaves the node as it was.
 
 mod interrupted;
+mod mistakes;
 mod pods;
 mod traffic;
 
@@ -14,6 +15,9 @@ use super::{daemon, exec, machine};
 
 /// Where the ledger is.
 const LEDGER: &str = "/run/patchbay/vf";
+
+/// Where the daemon keeps what it has attached.
+const ATTACHMENTS: &str = "/var/lib/patchbay/attachments";
 
 /// How long what happens in the background may take.
 const SETTLE: Duration = Duration::from_mins(2);
@@ -60,7 +64,8 @@ pub enum Error {
 
 type Play = fn(&mut Node, &[Nic], &mut Report) -> Result<(), Error>;
 
-const SCENARIOS: [(&str, Play); 2] = [("pods", pods::play), ("interrupted", interrupted::play)];
+const SCENARIOS: [(&str, Play); 3] =
+    [("pods", pods::play), ("mistakes", mistakes::play), ("interrupted", interrupted::play)];
 
 /// Plays the scenarios with these names, one after the other on one node, and says whether all went well.
 pub fn play(names: &[String], settings: Settings, report: &mut Report) -> bool {
@@ -165,14 +170,20 @@ fn check_clean(node: &Node, before: &[Nic], report: &mut Report) {
             &format!("{} of {total}", node.kubelet.allocatable(resource).len()),
         );
     }
-    let left = names_in(Path::new("/var/lib/patchbay/attachments"));
-    report.check("no attachment is left on disk", left.is_empty(), &left.join(", "));
-    let leases = ["vlan100-a", "vlan100-b", "vlan200-b", "default"]
-        .iter()
-        .flat_map(|network| names_in(&Path::new("/var/lib/cni/networks").join(network)))
-        .filter(|name| name.starts_with("10."))
-        .collect::<Vec<_>>();
-    report.check("no address is left leased", leases.is_empty(), &leases.join(", "));
+    let left = left_behind();
+    report.check("no attachment and no leased address is left", left.is_empty(), &left.join(", "));
+}
+
+/// What pods have on disk while they run: attachments, claims, and addresses leased by host-local.
+fn left_behind() -> Vec<String> {
+    let mut left = names_in(Path::new(ATTACHMENTS));
+    left.extend(claimed());
+    let networks = Path::new("/var/lib/cni/networks");
+    for network in names_in(networks) {
+        let addresses = names_in(&networks.join(&network)).into_iter().filter(|name| name.starts_with("10."));
+        left.extend(addresses.map(|address| format!("{network}/{address}")));
+    }
+    left
 }
 
 /// Ends the programs, and looks at what has to stay.
