@@ -8,8 +8,9 @@ use crate::wanted::Attribute;
 /// How an admin MAC comes to be the MAC of the VF's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminMac {
-    /// The VF's driver takes it when the interface is set up.
-    TakenAtUp,
+    /// It doesn't, until the VF is reset; and while there is one, the PF refuses whatever an untrusted VF sets. So
+    /// it's removed, the MAC is set on the interface, and then it's set as admin MAC.
+    SetBetween,
     /// The VF's driver takes it by itself, a moment later.
     TakenLater,
     /// The interface keeps its own until it's set there too.
@@ -56,13 +57,13 @@ pub const PF_DRIVERS: [PfDriver; 2] = [
 pub const VF_DRIVERS: [VfDriver; 5] = [
     VfDriver {
         name: "igbvf",
-        admin_mac: AdminMac::TakenAtUp,
-        source: "measured on Linux 6.12: the kernel's log asks for a reload of the driver, down and up does",
+        admin_mac: AdminMac::SetBetween,
+        source: "measured on Linux 6.12 with an 82576: set before the interface is up, it isn't taken at up; setting the same on the interface is EADDRNOTAVAIL; a trusted VF that is reset sets its former one over it",
     },
     VfDriver {
         name: "ixgbevf",
-        admin_mac: AdminMac::TakenAtUp,
-        source: "Linux, ixgbe_ndo_set_vf_mac: asks for a reload of the driver; its reset takes the address",
+        admin_mac: AdminMac::SetTwice,
+        source: "Linux, ixgbe_set_vf_mac_addr: beside an admin MAC, a VF may set the same",
     },
     VfDriver {
         name: "iavf",

@@ -70,24 +70,25 @@ impl fmt::Display for Step {
 pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
     let mut steps = Vec::new();
     let netdev = now.settings.netdev.as_ref().zip(goal.settings.netdev.as_ref());
+    let admin = now.settings.admin.as_ref().zip(goal.settings.admin.as_ref());
+    let goal_admin = admin.map(|(admin, goal_admin)| reachable(goal_admin, admin, netdev));
+    let admin = now.settings.admin.as_ref().zip(goal_admin.as_ref());
+    let mac = mac_steps(driver::admin_mac(goal.settings.driver.as_deref()), admin, netdev);
+    let attributes = admin.map(|(now, goal)| attribute_steps(now, goal)).unwrap_or_default();
     let moves = now.place != goal.place;
-    let admin = match (&now.settings.admin, &goal.settings.admin) {
-        (Some(admin), Some(goal_admin)) => admin_steps(admin, &reachable(goal_admin, admin, netdev)),
-        _ => Vec::new(),
-    };
+
+    let touches_admin = !attributes.is_empty() || !mac.at_first.is_empty();
+    let mut goes_down = false;
     if let Some((now, goal)) = netdev {
         let changes_itself = moves || now.name != goal.name || now.mac != goal.mac || now.mtu != goal.mtu;
-        if now.up && (!goal.up || changes_itself || !admin.is_empty()) {
-            steps.push(Step::Down);
-        }
+        goes_down = now.up && (!goal.up || changes_itself || touches_admin);
+        steps.extend(goes_down.then_some(Step::Down));
         // Before the move: an alternative name that's taken in the other namespace would stop it.
         let surplus = now.altnames.iter().filter(|altname| !goal.altnames.contains(altname));
         steps.extend(surplus.cloned().map(Step::RemoveAltname));
     }
-    let admin_changes = !admin.is_empty();
-    let sets_admin_mac = admin.iter().any(|step| matches!(step, Step::Admin(VfChange::Mac(_))));
-    // Before the interface's own MAC: a VF that isn't trusted can't change that against the PF's.
-    steps.extend(admin);
+    steps.extend(mac.at_first);
+    steps.extend(attributes);
     if now.settings.driver != goal.settings.driver
         && let Some(driver) = &goal.settings.driver
     {
@@ -95,30 +96,46 @@ pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
     }
     if let Some((netdev, goal_netdev)) = netdev {
         steps.extend(place_steps(netdev, goal_netdev, moves.then_some(goal.place)));
-        let awaited = awaits_admin_mac(goal, goal_netdev);
-        let changed = netdev.mac != goal_netdev.mac;
-        match awaited {
-            // Setting it up lets it take the admin MAC; it needn't stay up for that.
-            Some(AdminMac::TakenAtUp) if changed && !goal_netdev.up => steps.extend([Step::Up, Step::Down]),
-            Some(AdminMac::TakenAtUp) => {}
-            Some(AdminMac::TakenLater) if sets_admin_mac => {}
-            Some(AdminMac::TakenLater | AdminMac::SetTwice) | None => {
-                steps.extend(goal_netdev.mac.filter(|_| changed).map(Step::Mac));
-            }
-        }
-        let went_down = moves || netdev.up && steps.contains(&Step::Down);
-        if goal_netdev.up && (!netdev.up || went_down || admin_changes) {
-            steps.push(Step::Up);
-        }
+        steps.extend(mac.at_last);
+        let is_down = !netdev.up || goes_down || moves;
+        steps.extend((goal_netdev.up && is_down).then_some(Step::Up));
     }
     steps
 }
 
-/// How the interface comes by its MAC, where that's to be the admin MAC.
-fn awaits_admin_mac(goal: &Situation, netdev: &Netdev) -> Option<AdminMac> {
-    let admin = goal.settings.admin.as_ref()?.mac?;
-    (Some(admin) == netdev.mac && !admin.is_zero())
-        .then(|| driver::admin_mac(goal.settings.driver.as_deref()))
+/// The steps for both MACs, before and after the others.
+#[derive(Debug, Default)]
+struct MacSteps {
+    at_first: Vec<Step>,
+    at_last: Vec<Step>,
+}
+
+fn mac_steps(
+    kind: AdminMac,
+    admin: Option<(&Admin, &Admin)>,
+    netdev: Option<(&Netdev, &Netdev)>,
+) -> MacSteps {
+    let set_admin = |mac: MacAddr| Step::Admin(VfChange::Mac(mac));
+    let own = netdev.and_then(|(now, goal)| changed(now.mac, goal.mac));
+    let admin = admin.and_then(|(now, goal)| Some((now.mac, goal.mac?)));
+    match (admin, own, kind) {
+        (Some((now, goal)), Some(own), AdminMac::SetBetween) => {
+            let removed = now.is_none_or(|now| !now.is_zero()).then(|| set_admin(MacAddr::default()));
+            let set = (!goal.is_zero()).then(|| set_admin(goal));
+            let at_first = removed.into_iter().chain([Step::Mac(own)]).chain(set).collect();
+            MacSteps { at_first, at_last: Vec::new() }
+        }
+        (Some((now, goal)), own, _) => {
+            // Before the interface's own: a VF that isn't trusted can't change that against the PF's.
+            let at_first: Vec<Step> = (now != Some(goal)).then(|| set_admin(goal)).into_iter().collect();
+            let comes_by_itself = kind == AdminMac::TakenLater && own == Some(goal) && !at_first.is_empty();
+            let at_last = own.filter(|_| !comes_by_itself).map(Step::Mac).into_iter().collect();
+            MacSteps { at_first, at_last }
+        }
+        (None, own, _) => {
+            MacSteps { at_first: Vec::new(), at_last: own.map(Step::Mac).into_iter().collect() }
+        }
+    }
 }
 
 /// The admin settings to aim for. An interface that's to stay up with a MAC of its own makes some PF drivers show
@@ -140,14 +157,13 @@ fn bound_to(driver: &str) -> Driver {
     if USERSPACE_DRIVERS.contains(&driver) { Driver::Named(driver.to_owned()) } else { Driver::Kernel }
 }
 
-fn admin_steps(now: &Admin, goal: &Admin) -> Vec<Step> {
+fn attribute_steps(now: &Admin, goal: &Admin) -> Vec<Step> {
     let mut changes = Vec::new();
     let proto_differs = goal.vlan.id != 0 && now.vlan.proto != goal.vlan.proto;
     if (now.vlan.id, now.vlan.qos) != (goal.vlan.id, goal.vlan.qos) || proto_differs {
         let proto = if goal.vlan.id == 0 { now.vlan.proto } else { goal.vlan.proto };
         changes.push(VfChange::Vlan { id: goal.vlan.id, qos: goal.vlan.qos, proto });
     }
-    changes.extend(changed(now.mac, goal.mac).map(VfChange::Mac));
     if now.rate != goal.rate {
         changes.push(VfChange::Rate { min: goal.rate.min, max: goal.rate.max });
     }

@@ -8,7 +8,7 @@ use crate::wanted::Wanted;
 /// What a driver makes of a step, without a kernel: the double of that has tests of its own.
 fn take(situation: &mut Situation, step: &Step) {
     let settings = &mut situation.settings;
-    let on_up = driver::admin_mac(settings.driver.as_deref()) == AdminMac::TakenAtUp;
+    let guarded = driver::admin_mac(settings.driver.as_deref()) == AdminMac::SetBetween;
     let admin_mac = settings.admin.as_ref().and_then(|admin| admin.mac).filter(|mac| !mac.is_zero());
     if let (Step::Admin(change), Some(admin)) = (step, &mut settings.admin) {
         match *change {
@@ -29,10 +29,7 @@ fn take(situation: &mut Situation, step: &Step) {
     let netdev = settings.netdev.as_mut().expect("every situation here has an interface");
     match step {
         Step::Down => netdev.up = false,
-        Step::Up => {
-            netdev.up = true;
-            netdev.mac = admin_mac.filter(|_| on_up).or(netdev.mac);
-        }
+        Step::Up => netdev.up = true,
         Step::RemoveAltname(altname) => netdev.altnames.retain(|other| other != altname),
         Step::Move { to, name, mtu } => {
             assert_ne!(situation.place, *to, "a move to where it is");
@@ -48,6 +45,7 @@ fn take(situation: &mut Situation, step: &Step) {
         Step::Mtu(mtu) => netdev.mtu = *mtu,
         Step::Mac(mac) => {
             assert!(!netdev.up, "drivers refuse to change the MAC of what is up");
+            assert!(!guarded || admin_mac.is_none(), "the PF refuses it beside an admin MAC");
             netdev.mac = Some(*mac);
         }
         Step::Admin(_) => {}

@@ -61,15 +61,20 @@ impl Machine {
         self.vfs[0]
     }
 
-    /// Everything about a VF that others can see.
+    /// Everything about a VF that others can see. Where the PF shows the MAC that the VF has of its own, that's as
+    /// good as none.
     pub(crate) fn look(&self, pci: PciAddress) -> Look {
         let function = self.tree.sysfs().function(&pci).unwrap();
         let pf =
             self.links.link_of_device(self.links.host(), &self.spec.address.to_string()).unwrap().unwrap();
         let link = self.links.link_of_device(self.links.host(), &pci.to_string()).unwrap();
+        let mut config = self.links.vf(pf.index, function.vf.unwrap().index).unwrap();
+        if link.as_ref().is_some_and(|link| link.mac == config.mac) {
+            config.mac = Some(MacAddr::default());
+        }
         Look {
             driver: function.driver,
-            config: self.links.vf(pf.index, function.vf.unwrap().index).unwrap(),
+            config,
             link: link.map(|mut link| {
                 // The kernel may number it anew each time it moves.
                 link.index = 0;
