@@ -150,13 +150,17 @@ impl Machine {
         self.host.ledger.entry::<Intent>(&key).unwrap().map(|entry| entry.state)
     }
 
-    /// Everything about the VF that others can see.
+    /// Everything about the VF that others can see. Where the PF shows the MAC that the VF has of its own, that's as
+    /// good as none.
     pub(crate) fn look(&self) -> (Option<String>, netlink::VfConfig, Option<netlink::Link>) {
         let function = self.tree.sysfs().function(&self.vf()).unwrap();
         let home = self.links.host();
         let pf = self.links.link_of_device(home, &self.spec.address.to_string()).unwrap().unwrap();
-        let config = self.links.vf(pf.index, function.vf.unwrap().index).unwrap();
+        let mut config = self.links.vf(pf.index, function.vf.unwrap().index).unwrap();
         let link = self.links.link_of_device(home, &self.vf().to_string()).unwrap();
+        if link.as_ref().is_some_and(|link| link.mac == config.mac) {
+            config.mac = Some(netlink::MacAddr::default());
+        }
         let link = link.map(|link| netlink::Link { index: 0, ..link });
         (function.driver, config, link)
     }
