@@ -10,10 +10,12 @@ use std::time::Instant;
 use cni::error::with_sources;
 use cni::{AddResult, Args, Command};
 use multinet::{NetworkStatus, deviceinfo, status};
+use netlink::Kernel;
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Attachment;
 use crate::plugins::Plugins;
+use crate::routes;
 use crate::store::{self, Entry, Phase, Progress, Record, Store};
 
 /// What an execution needs besides a record.
@@ -84,6 +86,7 @@ impl Execution<'_> {
                 entry.progress = Progress::Added { result };
             }
         }
+        set_ways_out(record)?;
         record.phase = Phase::Added;
         Ok(self.store.write(record)?)
     }
@@ -171,6 +174,29 @@ impl Execution<'_> {
         }
         Ok(())
     }
+}
+
+/// Makes the default routes what the pod's annotation asks for, in its namespace and in the results.
+fn set_ways_out(record: &mut Record) -> Result<(), cni::Error> {
+    let ways = routes::ways_out(record.attachments.iter().map(|entry| &entry.attachment));
+    if ways.is_empty() {
+        return Ok(());
+    }
+    let pod = record.pod.to_string();
+    let in_pod = |error: routes::Error| cni::Error::from(error).context(format!("pod {pod}: default-route"));
+    let netns = record.netns.as_deref().ok_or_else(|| {
+        cni::Error::invalid_environment(format!(
+            "pod {pod}: default-route needs a namespace, CNI_NETNS is empty"
+        ))
+    })?;
+    let kernel = Kernel::new().map_err(|error| in_pod(error.into()))?;
+    routes::apply(&kernel, netns, &ways).map_err(in_pod)?;
+    for Entry { progress, attachment } in &mut record.attachments {
+        if let Progress::Added { result } = progress {
+            *result = routes::in_result(result, &attachment.ifname, &ways).map_err(in_pod)?;
+        }
+    }
+    Ok(())
 }
 
 /// The call for one attachment.

@@ -9,6 +9,7 @@
 //! | [`plan`](mod@plan) | what is attached, decided by a plain function |
 //! | [`store`] | what was attached, on disk |
 //! | [`plugins`], [`execute`] | carrying a plan out, and undoing it |
+//! | [`routes`] | a pod's default routes |
 //! | [`confdir`] | CNI configuration files |
 //! | [`report`] | network-status and events |
 //! | [`engine`] | the runtime's calls |
@@ -32,6 +33,7 @@ pub mod mounts;
 pub mod plan;
 pub mod plugins;
 pub mod report;
+pub mod routes;
 pub mod sandboxes;
 pub mod server;
 pub mod sriov;
