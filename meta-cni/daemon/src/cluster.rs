@@ -202,11 +202,15 @@ impl Cluster {
         let _ = self.nads.wait_until_ready().await;
     }
 
+    /// The pod that the runtime calls `namespace/name` with `uid`, if the cache has it.
+    pub fn cached_pod(&self, namespace: &str, name: &str, uid: Option<&str>) -> Option<Pod> {
+        let cached = self.pods.get(&ObjectRef::new(name).within(namespace));
+        cached.map(|pod| Pod::new(&pod.metadata)).filter(|pod| pod.is(uid))
+    }
+
     /// The pod that the runtime calls `namespace/name` with `uid`, from the cache or live.
     pub async fn pod(&self, namespace: &str, name: &str, uid: Option<&str>) -> Result<Pod, Error> {
-        let cached =
-            self.pods.get(&ObjectRef::new(name).within(namespace)).map(|pod| Pod::new(&pod.metadata));
-        if let Some(pod) = cached.filter(|pod| pod.is(uid)) {
+        if let Some(pod) = self.cached_pod(namespace, name, uid) {
             return Ok(pod);
         }
         let api: Api<PartialObjectMeta<ApiPod>> = Api::namespaced(self.client.clone(), namespace);

@@ -104,7 +104,14 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), Error> {
 
     // These end with the daemon; what they do is safe to leave off anywhere.
     let upkeep = async {
-        tokio::join!(watches, alive(&engine), install(&engine), recover(&engine), swept(sweep));
+        tokio::join!(
+            watches,
+            alive(&engine),
+            install(&engine),
+            recover(&engine),
+            announce(&engine),
+            swept(sweep)
+        );
     };
     // Served to the end: the answer written, and what goes on although the runtime hung up done as well.
     let served = async {
@@ -196,6 +203,13 @@ async fn recover(engine: &Arc<Engine>) {
         if let Err(error) = engine.replay().await {
             tracing::error!(error = with_sources(&error), "the plugin's intents can't be looked for");
         }
+    }
+}
+
+/// Writes the network-status that an earlier run couldn't.
+async fn announce(engine: &Arc<Engine>) {
+    if let Err(error) = engine.announce_missing().await {
+        tracing::error!(error = with_sources(&error), "sandboxes without network-status can't be looked for");
     }
 }
 

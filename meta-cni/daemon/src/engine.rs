@@ -24,6 +24,7 @@ use crate::report::{News, Reports};
 use crate::sandboxes::Sandboxes;
 use crate::store::{Phase, Record, Store};
 
+mod announce;
 mod del;
 mod gc;
 mod networks;
@@ -261,29 +262,6 @@ impl Engine {
                 "what an earlier ADD of sandbox {container_id} left can't be undone yet: {failure}"
             ))),
         }
-    }
-
-    /// Writes network-status and an event per network.
-    async fn announce(&self, pod: &Pod, record: &Record) {
-        let status = match execute::network_status(record) {
-            Ok(status) => status,
-            Err(error) => {
-                tracing::error!(pod = %record.pod, %error, "network-status can't be made out of the results");
-                return;
-            }
-        };
-        for entry in status.iter().filter(|entry| entry.interface.is_some()) {
-            let interface = entry.interface.as_deref().unwrap_or_default();
-            let note = format!("Add {interface} [{}] from {}", entry.ips.join(" "), entry.name);
-            self.tell(pod, "AddedInterface", note, false);
-        }
-        if let Err(error) = self.reports.status(pod, &status).await {
-            tracing::error!(pod = %record.pod, %error, "network-status can't be written as JSON");
-        }
-    }
-
-    fn tell(&self, pod: &Pod, reason: &'static str, note: String, is_warning: bool) {
-        self.reports.event(pod, News { reason, note, is_warning });
     }
 
     async fn check(self: &Arc<Self>, call: Call) -> Result<(), cni::Error> {

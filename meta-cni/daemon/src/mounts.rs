@@ -77,7 +77,8 @@ pub struct Reach {
 
 /// How plugins are run from here. `proc` is where process 1 is the host's.
 pub fn reach(proc: &Path) -> io::Result<Reach> {
-    let own = std::env::current_exe()?.into_os_string();
+    // Not the program's path: after an upgrade there may be another version, or none.
+    let own = OsString::from("/proc/self/exe");
     let here = |unsure| {
         let prefix = vec![own.clone(), COMMAND.into(), "--".into()];
         Reach { prefix, root: PathBuf::from("/"), unsure }

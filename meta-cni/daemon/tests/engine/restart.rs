@@ -76,6 +76,17 @@ async fn what_is_attached_stays_over_a_restart() {
 }
 
 #[tokio::test]
+async fn a_status_that_was_never_written_is_written_after_the_restart() {
+    let mut node = attached().await;
+    // Without its annotation, as if the API server had been away all the time.
+    node.pod("web", "plain, plain");
+    assert_eq!(node.status("web"), None);
+    node.run().await;
+    node.until("the status is there", || node.status("web").is_some()).await;
+    assert_eq!(node.status("web").unwrap().as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn after_a_reboot_everything_is_taken_down_without_a_namespace() {
     let mut node = attached().await;
     node.boot_id = "boot-2".to_owned();
