@@ -5,7 +5,7 @@ use std::path::Path;
 use multinet::Nad;
 
 use super::{Call, Engine, Pod, Wanted};
-use crate::choice::{self, Rules};
+use crate::choice::{self, Choice, Rules};
 use crate::cluster;
 use crate::confdir::{self, Found};
 use crate::plan::{self, Network, PodRef};
@@ -20,6 +20,11 @@ impl Engine {
             default_namespace: self.config.multus_namespace.clone(),
         };
         let choice = choice::choice(pod, &rules)?;
+        let in_pod = |error: cni::Error| error.context(format_args!("pod {}/{}", pod.namespace, pod.name));
+        self.chosen(pod, choice).await.map_err(in_pod)
+    }
+
+    async fn chosen(&self, pod: &Pod, choice: Choice) -> Result<Vec<Wanted>, cni::Error> {
         let mut networks = Vec::with_capacity(choice.networks.len() + 1);
         match choice.default {
             Some(selection) => {
@@ -84,7 +89,9 @@ impl Engine {
         } else {
             nad.delegate_config()?
         };
-        let list = config.list()?;
+        let list = config.list().map_err(|error| {
+            cni::Error::from(error).context(format_args!("NetworkAttachmentDefinition {}", nad.full_name()))
+        })?;
         confdir::refuse_own(&list, || format!("NetworkAttachmentDefinition {}", nad.full_name()))?;
         Ok(Network { name: nad.full_name(), config, resource: nad.resource_name })
     }

@@ -1,11 +1,12 @@
 //! ADD.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use meta_cni_daemon::store::Phase;
 use rstest::rstest;
 use serde_json::{Value, json};
-use testbed::api::Kind;
+use testbed::api::{Kind, Request};
 
 use crate::node::{NODE, Node};
 
@@ -27,7 +28,7 @@ async fn a_pod_without_annotation_gets_the_default_network_and_its_result() {
     assert_eq!(stdin["name"], "cluster");
     let args = node.variable("ADD-eth0", "CNI_ARGS").unwrap();
     assert!(args.contains("K8S_POD_NAME=web;") && args.contains("K8S_POD_UID=uid-web"), "{args}");
-    let status = node.status("web").unwrap();
+    let status = node.written_status("web").await;
     assert_eq!(status[0]["default"], true);
     assert_eq!(status[0]["name"], "cluster");
     assert_eq!(status[0]["ips"], json!(["10.0.0.5"]));
@@ -57,7 +58,7 @@ async fn networks_of_one_resource_get_different_devices_in_the_order_of_containe
     assert_eq!([device("ADD-net1"), device("ADD-second"), device("ADD-net4")], [A1, A2, A0]);
     assert_eq!(device("ADD-net2"), Value::Null);
     assert_eq!(node.stdin("ADD-net1")["pciBusID"], A1);
-    let status = node.status("web").unwrap();
+    let status = node.written_status("web").await;
     let names: Vec<_> =
         status.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["cluster", "default/fast", "default/plain", "default/fast", "default/fast"]);
@@ -72,16 +73,20 @@ async fn networks_of_one_resource_get_different_devices_in_the_order_of_containe
 async fn in_steady_state_an_add_reads_nothing() {
     let node = Node::start().await;
     node.nad("plain", r#"{"type": "vf"}"#, None);
-    node.pod("first", "plain");
-    node.add("first").await;
-    node.pod("second", "plain");
-    let watched = || node.api.requests().iter().any(|request| request.query.contains("watch="));
-    node.until("the watches are open", watched).await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    let before = node.api.requests().len();
-    node.add("second").await;
-    let new: Vec<_> = node.api.requests().into_iter().skip(before).filter(|r| r.method == "GET").collect();
-    assert!(new.iter().all(|request| request.query.contains("watch=")), "{new:?}");
+    // Once the watches have shown what there is, which nobody can see from outside.
+    for attempt in 0..8_u32 {
+        let pod = format!("pod-{attempt}");
+        node.pod(&pod, "plain");
+        tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+        let before = node.api.requests().len();
+        node.add(&pod).await;
+        let new = node.api.requests().split_off(before);
+        let is_read = |request: &&Request| request.method == "GET" && !request.query.contains("watch=");
+        if !new.iter().any(|request| is_read(&request)) {
+            return;
+        }
+    }
+    panic!("every ADD asked the API server");
 }
 
 #[tokio::test]
@@ -101,7 +106,7 @@ async fn a_pod_that_appears_late_is_waited_for() {
 #[tokio::test]
 async fn a_pod_made_again_under_its_name_is_another_pod() {
     let mut node = Node::prepared(&json!({}));
-    node.answer = std::time::Duration::from_secs(1);
+    node.answer = Duration::from_secs(1);
     node.run().await;
     node.pod("web", "");
     let mut request = node.request("ADD", "web");
@@ -127,7 +132,8 @@ async fn a_static_pod_is_known_by_the_hash_of_its_file() {
         }),
     );
     node.add("static").await;
-    assert!(node.status("static").is_some(), "the precondition is the mirror's UID");
+    // The precondition is the mirror's UID.
+    node.written_status("static").await;
 }
 
 #[rstest]
@@ -136,20 +142,22 @@ async fn a_static_pod_is_known_by_the_hash_of_its_file() {
 #[case::slashes("a/b/c", "k8s.v1.cni.cncf.io/networks")]
 #[case::no_such_nad("missing", "NetworkAttachmentDefinition default/missing")]
 #[case::bad_config("broken", "default/broken")]
+#[case::no_type("typeless", "default/typeless")]
 #[case::ourselves("recursion", "would call itself")]
 #[case::not_installed("absent", "not-installed")]
 #[tokio::test]
 async fn what_is_wrong_is_named_and_nothing_is_left(#[case] networks: &str, #[case] expected: &str) {
     let mut node = Node::prepared(&json!({}));
-    node.answer = std::time::Duration::from_secs(1);
+    node.answer = Duration::from_secs(1);
     node.run().await;
     node.nad("plain", r#"{"type": "vf"}"#, None);
     node.nad("broken", r#"{"type": "vf", }"#, None);
+    node.nad("typeless", r#"{"cniVersion": "1.0.0"}"#, None);
     node.nad("recursion", r#"{"type": "patchbay"}"#, None);
     node.nad("absent", r#"{"type": "not-installed"}"#, None);
     node.pod("web", networks);
     let error = node.call("ADD", "web").await.unwrap_err();
-    assert!(error.msg.contains(expected), "{error}");
+    assert!(error.msg.contains("pod default/web") && error.msg.contains(expected), "{error}");
     assert_eq!(node.record("web"), None);
     assert_eq!(node.status("web"), None);
     assert_eq!(node.journal(), Vec::<String>::new());
@@ -260,6 +268,6 @@ async fn default_networks_and_references_of_the_configuration() {
     assert_eq!(node.stdin("ADD-net2")["from"], "file");
     assert_eq!(node.stdin("ADD-net3")["from"], "list");
     let names: Vec<_> =
-        node.status("web").unwrap().as_array().unwrap().iter().map(|e| e["name"].clone()).collect();
+        node.written_status("web").await.as_array().unwrap().iter().map(|e| e["name"].clone()).collect();
     assert_eq!(names, ["kube-system/own", "kube-system/extra", "by-file", "default/empty"]);
 }

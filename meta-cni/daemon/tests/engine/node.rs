@@ -314,7 +314,13 @@ impl Node {
         self.call("DEL", pod).await.unwrap();
     }
 
-    /// The pod's network-status.
+    /// The pod's network-status, once it's written.
+    pub(crate) async fn written_status(&self, pod: &str) -> Value {
+        self.until("the status is written", || self.status(pod).is_some()).await;
+        self.status(pod).unwrap()
+    }
+
+    /// The pod's network-status as it is now.
     pub(crate) fn status(&self, pod: &str) -> Option<Value> {
         let pod = self.api.get(Kind::Pod, "default", pod)?;
         let text = pod.pointer(STATUS)?.as_str()?;

@@ -82,8 +82,7 @@ async fn a_status_that_was_never_written_is_written_after_the_restart() {
     node.pod("web", "plain, plain");
     assert_eq!(node.status("web"), None);
     node.run().await;
-    node.until("the status is there", || node.status("web").is_some()).await;
-    assert_eq!(node.status("web").unwrap().as_array().unwrap().len(), 3);
+    assert_eq!(node.written_status("web").await.as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
