@@ -141,9 +141,11 @@ impl<L: Links> Host<L> {
                     self.heal(&locked, pci, reason, claim, None)?;
                     return Ok((locked, resource));
                 }
-                Some(State::Attached { claim }) if !self.is_dead(&claim) => claim,
+                Some(State::Attached { claim }) if !self.is_dead(pci, &claim) => claim,
                 // Whoever began the one or the other would hold the lock, or be about to confirm.
-                Some(State::Claimed { claim }) if claim.owner != *owner && !self.is_dead(&claim) => claim,
+                Some(State::Claimed { claim }) if claim.owner != *owner && !self.is_dead(pci, &claim) => {
+                    claim
+                }
                 Some(State::Claimed { claim } | State::Attached { claim } | State::Releasing { claim }) => {
                     let resource = claim.resource.clone();
                     self.take_back(&locked, pci, claim)?;

@@ -18,7 +18,7 @@
 //! - A claim goes when a read-back equals the baseline, and not before. What can't be restored is quarantined with
 //!   a reason; [`Host::attach`] and [`Host::sweep`] try again.
 //! - An owner is dead when its network namespace is: no such device and inode at the recorded path, nor under any
-//!   process that we can see.
+//!   process that we can see, and the interface has come home from it.
 //!
 //! Everything blocks. There's no logging: what is worth telling is in what is returned.
 

@@ -40,7 +40,7 @@ impl<L: Links> Host<L> {
             None | Some(State::Prepared { .. }) => {}
             Some(State::Quarantined { reason, .. }) => return Err(Error::Quarantined { pci, reason }),
             Some(State::Claimed { claim } | State::Attached { claim } | State::Releasing { claim }) => {
-                if !self.is_dead(&claim) {
+                if !self.is_dead(pci, &claim) {
                     let owner = Box::new(claim.owner);
                     return Err(Error::Busy { pci, owner, waited: std::time::Duration::ZERO });
                 }

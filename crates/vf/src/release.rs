@@ -74,8 +74,22 @@ impl<L: Links> Host<L> {
             .collect())
     }
 
-    pub(crate) fn is_dead(&self, claim: &Claim) -> bool {
-        claim.netns.as_ref().is_some_and(|record| self.is_namespace_gone(record))
+    /// Whether a VF's owner is dead. What can't be told is alive: taking a VF's VLAN away under a living pod would
+    /// put the pod where it doesn't belong.
+    ///
+    /// A namespace that's gone has given the interface back, so that has to be at home. This program may only not
+    /// see the namespaces, in a container without them. Without an interface, no file may be at the namespace's
+    /// path in a directory that's there: where mounts don't propagate, the runtime's empty file is what's seen.
+    pub(crate) fn is_dead(&self, pci: PciAddress, claim: &Claim) -> bool {
+        let Some(record) = claim.netns.as_ref().filter(|record| self.is_namespace_gone(record)) else {
+            return false;
+        };
+        let Ok(seen) = self.observe(pci, None) else { return false };
+        let (baseline, now) = (&claim.wanted.baseline.settings, &seen.situation.settings);
+        if baseline.netdev.is_some() && baseline.driver == now.driver {
+            return now.netdev.is_some();
+        }
+        !record.path.exists() && record.path.parent().is_some_and(Path::exists)
     }
 
     /// Restores a VF and removes the claim on it.

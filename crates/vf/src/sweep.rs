@@ -69,7 +69,7 @@ impl<L: Links> Host<L> {
         match state {
             None | Some(State::Prepared { .. }) => Ok(None),
             Some(State::Claimed { claim } | State::Attached { claim })
-                if !self.is_dead(&claim) && is_alive(&claim.owner) =>
+                if !self.is_dead(pci, &claim) && is_alive(&claim.owner) =>
             {
                 Ok(None)
             }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ledger::Owner;
 use netlink::Links;
-use vf::{Detached, Error, State, Swept, Wanted};
+use testbed::links::DriverModel;
+use testbed::sysfs::PfSpec;
+use vf::{Detached, Error, State, Swept, Vlan, Wanted};
 
 use crate::machine::{MAC, Machine, everything, key, owner, pod};
 
@@ -222,4 +224,50 @@ fn a_sweep_of_one_network_leaves_the_others_alone() {
     assert!(machine.state(machine.vf()).is_some());
     assert_eq!(machine.host.sweep_network("blue", &|_| true).unwrap().len(), 1);
     assert_eq!(machine.state(machine.vf()), None);
+}
+
+/// A program in a container may see neither the namespaces' paths nor other processes.
+#[test]
+fn an_owner_is_not_dead_while_its_interface_has_not_come_home() {
+    let machine = Machine::igb();
+    machine.attach(&everything()).unwrap();
+    let attached = machine.look(machine.vf());
+    let kept = machine.links.open(&pod(1)).unwrap();
+    machine.links.remove_namespace(&pod(1));
+    assert!(machine.host.sweep(&|_| true).unwrap().is_empty());
+    let error = machine.attach_to(2, &Wanted::default()).unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error:?}");
+    assert_eq!(machine.look(machine.vf()), attached);
+    drop(kept);
+    machine.attach_to(2, &Wanted::default()).unwrap();
+}
+
+#[test]
+fn without_an_interface_an_owner_is_dead_if_nothing_is_where_its_namespace_was() {
+    let spec = PfSpec { vf_driver: Some("vfio-pci".to_owned()), ..PfSpec::igb("0000:01:00.0", "enp1s0") };
+    let machine = Machine::new(spec, DriverModel::igb());
+    let directory = machine.directory.path().join("netns");
+    let path = directory.join("pod3");
+    machine.links.add_namespace(&path);
+    let owner = owner(3);
+    let wanted = Wanted { vlan: Some(Vlan { id: 100, ..Vlan::default() }), ..Wanted::default() };
+    let request = vf::Attach {
+        pci: machine.vf(),
+        owner: &owner,
+        netns: &path,
+        wanted: &wanted,
+        pod: None,
+        resource: None,
+    };
+    machine.host.attach(&request).unwrap();
+    machine.links.remove_namespace(&path);
+    // The directory isn't seen from here, or mounts don't propagate to here.
+    assert!(machine.host.sweep(&|_| true).unwrap().is_empty());
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::File::create(&path).unwrap();
+    assert!(machine.host.sweep(&|_| true).unwrap().is_empty());
+    assert_eq!(machine.look(machine.vf()).config.vlan, 100);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(machine.host.sweep(&|_| true).unwrap().len(), 1);
+    assert_eq!(machine.look(machine.vf()).config.vlan, 0);
 }
