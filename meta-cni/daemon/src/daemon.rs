@@ -22,7 +22,7 @@ use crate::devices;
 use crate::engine::Engine;
 use crate::install;
 use crate::plugins::Plugins;
-use crate::report::Reports;
+use crate::report::{News, Reports};
 use crate::server::{self, Service, Socket};
 use crate::store::{self, Store};
 
@@ -187,6 +187,8 @@ async fn install(engine: &Arc<Engine>) {
         // Every few seconds the same would drown the rest.
         if last.as_ref() != Some(&said) && !said.is_empty() {
             tracing::error!("{said}");
+            let news = News { reason: "NetworksNotServed", note: said.clone(), is_warning: true };
+            engine.reports.node_event(&config.node_name, news);
         }
         last = Some(said);
     }

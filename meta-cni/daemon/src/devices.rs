@@ -17,6 +17,9 @@ use tokio::time::Instant;
 
 use crate::cluster;
 
+/// For how long a socket that didn't answer isn't asked again: the pods that wait would all wait for it in turn.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// A pod's device IDs by resource, in the order in which its networks use them up.
 pub type Devices = BTreeMap<String, Vec<String>>;
 
@@ -76,8 +79,9 @@ pub struct Source {
     checkpoint: PathBuf,
     /// How long the socket is tried, all repetitions together.
     deadline: Duration,
-    /// Held by the one call that is under way.
-    turn: Mutex<()>,
+    /// Held by the one call that is under way. After a call that wasn't answered it says until when the next
+    /// ones needn't try.
+    turn: Mutex<Option<Instant>>,
 }
 
 impl Source {
@@ -85,7 +89,7 @@ impl Source {
     /// once it's that pod's turn.
     pub fn new(kubelet: &Kubelet, deadline: Duration) -> Self {
         let (socket, checkpoint) = (kubelet.pod_resources_socket(), kubelet.checkpoint());
-        Self { socket, checkpoint, deadline, turn: Mutex::new(()) }
+        Self { socket, checkpoint, deadline, turn: Mutex::new(None) }
     }
 
     /// The devices of a pod that has `needed` networks of each resource. `order` names the pod's containers in
@@ -139,7 +143,10 @@ impl Source {
     /// What the socket says. Refusals that pass (its rate limit, a pod that is listed twice while its
     /// predecessor ends) are waited out.
     async fn listed(&self, pod: PodName<'_>) -> Result<Option<Vec<ContainerDevices>>, podresources::Error> {
-        let _turn = self.turn.lock().await;
+        let mut silent_until = self.turn.lock().await;
+        if silent_until.is_some_and(|until| Instant::now() < until) {
+            return Err(podresources::Error::Timeout { socket: self.socket.clone(), after: self.deadline });
+        }
         let end = Instant::now() + self.deadline;
         let mut pause = Duration::from_millis(20);
         loop {
@@ -151,7 +158,11 @@ impl Source {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_millis(500));
                 }
-                answer => return answer,
+                answer => {
+                    let is_silent = answer.is_err() && Instant::now() + pause >= end;
+                    *silent_until = is_silent.then(|| Instant::now() + SILENCE);
+                    return answer;
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use cni::{AddResult, Command, NetConf, Object};
 use meta_cni_shim::protocol::CallRequest;
 use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::cluster::{Cluster, Pod};
 use crate::config::Config;
@@ -66,6 +67,13 @@ impl Call {
         Ok(Self { args, conf, env, until: Instant::now() + deadline })
     }
 
+    /// What every line that is logged about the call begins with.
+    fn span(&self) -> Span {
+        let arg = |key| self.args.arg(key).unwrap_or_default();
+        let (namespace, pod) = (arg("K8S_POD_NAMESPACE"), arg("K8S_POD_NAME"));
+        tracing::info_span!("call", command = %self.args.command, namespace, pod, sandbox = self.args.container_id)
+    }
+
     fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
@@ -105,13 +113,18 @@ impl Engine {
         request: &CallRequest,
         hung_up: CancellationToken,
     ) -> Result<Option<Object>, cni::Error> {
-        let started = Instant::now();
         let call = Call::new(request, self.config.request_deadline)?;
-        let Args { command, container_id, .. } = &call.args;
-        let (command, container) = (*command, container_id.clone());
-        let pod = call.args.arg("K8S_POD_NAME").unwrap_or_default().to_owned();
-        let namespace = call.args.arg("K8S_POD_NAMESPACE").unwrap_or_default().to_owned();
-        let outcome = match command {
+        let span = call.span();
+        self.carry_out(call, hung_up).instrument(span).await
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        call: Call,
+        hung_up: CancellationToken,
+    ) -> Result<Option<Object>, cni::Error> {
+        let started = Instant::now();
+        let outcome = match call.args.command {
             Command::Add => self.add(call, hung_up).await.map(Some),
             Command::Del => self.del(call).await.map(|()| None),
             Command::Check => self.check(call).await.map(|()| None),
@@ -123,10 +136,8 @@ impl Engine {
         };
         let milliseconds = started.elapsed().as_millis();
         match &outcome {
-            Ok(_) => tracing::info!(%command, namespace, pod, container, milliseconds, "done"),
-            Err(error) => {
-                tracing::warn!(%command, namespace, pod, container, milliseconds, code = error.code, %error, "failed");
-            }
+            Ok(_) => tracing::info!(milliseconds, "done"),
+            Err(error) => tracing::warn!(milliseconds, code = error.code, %error, "failed"),
         }
         outcome
     }
@@ -313,17 +324,17 @@ impl Engine {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> T {
-        let engine = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || work(&engine)).await {
+        let (engine, span) = (Arc::clone(self), Span::current());
+        match tokio::task::spawn_blocking(move || span.in_scope(|| work(&engine))).await {
             Ok(done) => done,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
 }
 
-/// A worker, or an error when all are busy for too long.
+/// A worker, or an error when all are busy for so long that too little time would be left for the work itself.
 async fn worker<'a>(pool: &'a Semaphore, call: &Call) -> Result<SemaphorePermit<'a>, cni::Error> {
-    match tokio::time::timeout(call.left(), pool.acquire()).await {
+    match tokio::time::timeout(call.left() / 2, pool.acquire()).await {
         Ok(Ok(permit)) => Ok(permit),
         Ok(Err(_)) => Err(cni::Error::try_again("patchbayd is stopping")),
         Err(_) => Err(cni::Error::try_again("patchbayd is overloaded: all its workers are busy")),

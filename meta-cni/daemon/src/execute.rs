@@ -12,6 +12,7 @@ use cni::{AddResult, Args, Command};
 use multinet::{NetworkStatus, deviceinfo, status};
 use netlink::Kernel;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::plan::Attachment;
 use crate::plugins::Plugins;
@@ -38,7 +39,7 @@ impl Execution<'_> {
         self.look_for_plugins(record)?;
         let outcome = self.attach_all(record, cancelled);
         if let Err(error) = &outcome {
-            tracing::warn!(pod = %record.pod, container = record.container_id, %error, "ADD failed and is undone");
+            tracing::warn!(%error, "ADD failed and is undone");
             // Undoing gets its own time: the request's may be what ran out.
             let undo = Execution {
                 store: self.store,
@@ -48,7 +49,7 @@ impl Execution<'_> {
             };
             let netns = record.netns.clone();
             for failure in undo.del(record, netns.as_ref()) {
-                tracing::error!(pod = %record.pod, container = record.container_id, error = %failure, "undoing an ADD");
+                tracing::error!(error = %failure, "undoing an ADD failed in part");
             }
         }
         outcome
@@ -92,6 +93,7 @@ impl Execution<'_> {
     }
 
     fn attach(&self, attachment: &Attachment, args: &Args) -> Result<String, cni::Error> {
+        let _logged = span(attachment).entered();
         if let Some(files) = &attachment.device_info {
             // What a device plugin doesn't describe isn't described; the network works without.
             let copied = deviceinfo::read(&files.allocated)
@@ -147,6 +149,7 @@ impl Execution<'_> {
     }
 
     fn detach(&self, entry: &Entry, args: &Args) -> Result<(), cni::Error> {
+        let _logged = span(&entry.attachment).entered();
         let Attachment { chain, device_info, .. } = &entry.attachment;
         chain.del(entry.result(), |call| self.plugins.run(args, &self.env, call, self.until))?;
         if let Some(files) = device_info {
@@ -197,6 +200,12 @@ fn set_ways_out(record: &mut Record) -> Result<(), cni::Error> {
         }
     }
     Ok(())
+}
+
+/// What every line that is logged about an attachment begins with.
+fn span(attachment: &Attachment) -> Span {
+    let Attachment { name, ifname, device, .. } = attachment;
+    tracing::info_span!("attachment", network = name, ifname, device)
 }
 
 /// The call for one attachment.

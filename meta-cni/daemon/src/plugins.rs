@@ -88,8 +88,6 @@ impl Plugins {
         tracing::debug!(
             plugin = call.kind,
             command = call.command.as_str(),
-            container = args.container_id,
-            ifname = args.ifname,
             milliseconds = started.elapsed().as_millis(),
             error = outcome.as_ref().err().map(tracing::field::display),
             "plugin"

@@ -88,8 +88,25 @@ impl Reports {
             uid: Some(pod.uid.clone()),
             ..ObjectReference::default()
         };
+        self.send(reference, news);
+    }
+
+    /// The same on this node.
+    pub fn node_event(&self, node: &str, news: News) {
+        let reference = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(node.to_owned()),
+            // What kubelet writes too, and what is looked for.
+            uid: Some(node.to_owned()),
+            ..ObjectReference::default()
+        };
+        self.send(reference, news);
+    }
+
+    fn send(&self, reference: ObjectReference, news: News) {
         if self.events.try_send((reference, news)).is_err() {
-            tracing::debug!(pod = pod.name, "an event is dropped: too many are waiting");
+            tracing::debug!("an event is dropped: too many are waiting");
         }
     }
 

@@ -70,3 +70,21 @@ async fn without_socket_and_file_nobody_knows() {
     let error = source.of_pod(POD, &needed(1), unasked).await.unwrap_err();
     assert!(matches!(error, Error::NoSource { .. }), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_is_silent_is_left_alone_for_a_while() {
+    let (_dir, source) = kubelet(&json!([entry("u1", "one", &["a"])]));
+    let _listens_and_says_nothing = {
+        std::fs::create_dir_all(source.socket.parent().unwrap()).unwrap();
+        std::os::unix::net::UnixListener::bind(&source.socket).unwrap()
+    };
+    let start = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(source.of_pod(POD, &needed(1), unasked).await.unwrap()["r/a"], ["a"]);
+    }
+    assert!(start.elapsed() < 2 * source.deadline, "asked once, by the paused clock: {:?}", start.elapsed());
+    tokio::time::advance(SILENCE).await;
+    let start = Instant::now();
+    source.of_pod(POD, &needed(1), unasked).await.unwrap();
+    assert!(start.elapsed() >= source.deadline, "and then again");
+}

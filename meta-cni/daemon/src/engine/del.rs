@@ -5,7 +5,8 @@ use std::sync::Arc;
 use meta_cni_shim::intent;
 
 use super::{
-    Args, Call, Command, Engine, Execution, Instant, Phase, Record, environment, with_sources, worker,
+    Args, Call, Command, Engine, Execution, Instant, Instrument, Phase, Record, environment, with_sources,
+    worker,
 };
 
 impl Engine {
@@ -125,7 +126,10 @@ impl Engine {
     async fn replay_one(self: &Arc<Self>, intent: &intent::Intent) -> Result<(), cni::Error> {
         let call = Call::new(&intent.request, self.config.request_deadline)?;
         match call.args {
-            Args { command: Command::Del, .. } => self.del(call).await,
+            Args { command: Command::Del, .. } => {
+                let span = call.span();
+                self.del(call).instrument(span).await
+            }
             Args { command, .. } => {
                 Err(cni::Error::invalid_environment(format!("an intent is a DEL, and this is {command}")))
             }

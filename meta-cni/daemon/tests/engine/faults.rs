@@ -190,6 +190,45 @@ async fn a_wave_of_adds_does_not_hold_up_a_del() {
 }
 
 #[tokio::test]
+async fn overload_is_told_to_try_again_later() {
+    let node = Node::start_with(&json!({"addWorkers": 1, "requestSeconds": 3})).await;
+    for pod in ["a", "b"] {
+        node.pod(pod, "");
+    }
+    node.write("plugins/wait-ADD-eth0", "");
+    let second = async {
+        node.until("one ADD is under way", || !node.journal().is_empty()).await;
+        let error = node.call("ADD", "b").await.unwrap_err();
+        node.remove("plugins/wait-ADD-eth0");
+        error
+    };
+    let (_first, error) = tokio::join!(node.call("ADD", "a"), second);
+    assert_eq!(error.code, cni::code::TRY_AGAIN);
+    assert!(error.msg.contains("workers"), "{error}");
+}
+
+#[tokio::test]
+async fn pods_get_their_devices_from_a_kubelet_that_hangs() {
+    let mut node = Node::prepared(&json!({}));
+    node.pod_resources = Duration::from_secs(1);
+    node.run().await;
+    node.nad("fast", r#"{"type": "vf"}"#, Some("intel.com/a"));
+    let pods: Vec<String> = (0..8).map(|n| format!("pod-{n}")).collect();
+    for (n, pod) in pods.iter().enumerate() {
+        node.allocate(pod, "one", "intel.com/a", &[&format!("0000:03:10.{n}")]).await;
+        node.pod(pod, "fast");
+    }
+    node.kubelet.stall(true);
+    for result in futures::future::join_all(pods.iter().map(|pod| node.call("ADD", pod))).await {
+        result.unwrap();
+    }
+    for (n, pod) in pods.iter().enumerate() {
+        let device = node.record(pod).unwrap().attachments[1].attachment.device.clone();
+        assert_eq!(device, Some(format!("0000:03:10.{n}")));
+    }
+}
+
+#[tokio::test]
 async fn many_pods_at_once_all_get_their_networks_and_status() {
     let node = Node::start().await;
     node.nad("plain", r#"{"type": "vf"}"#, None);

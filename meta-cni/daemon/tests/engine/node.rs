@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) boot_id: String,
     /// How long the API server is waited for.
     pub(crate) answer: Duration,
+    /// How long the pod-resources socket is waited for.
+    pub(crate) pod_resources: Duration,
     running: Option<(CancellationToken, JoinHandle<Result<(), daemon::Error>>)>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -106,6 +108,7 @@ impl Node {
             built_in: None,
             boot_id: BOOT.to_owned(),
             answer: Duration::from_secs(20),
+            pod_resources: Duration::from_secs(20),
             running: None,
             tasks: Vec::new(),
             dir: temp,
@@ -149,7 +152,7 @@ impl Node {
             sweep: None,
             boot_id: self.boot_id.clone(),
             patience: Patience { answer: self.answer, appearance: self.answer },
-            pod_resources: Duration::from_secs(20),
+            pod_resources: self.pod_resources,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(daemon::run(parts, stop.clone()));
