@@ -9,8 +9,8 @@ fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn read(path: &str) -> String {
-    std::fs::read_to_string(top().join(path)).expect(path)
+fn read(path: impl AsRef<Path>) -> std::io::Result<String> {
+    std::fs::read_to_string(top().join(path))
 }
 
 /// What stands between backquotes in the first column of a source's table.
@@ -27,8 +27,8 @@ fn keys_of_table(source: &str) -> BTreeSet<String> {
 #[case("meta-cni/daemon/src/config.rs", 30)]
 #[case("sriov-cni/src/config.rs", 12)]
 fn every_key_is_documented(#[case] source: &str, #[case] at_least: usize) {
-    let documentation = read("docs/configuration.md");
-    let keys = keys_of_table(&read(source));
+    let documentation = read("docs/configuration.md").unwrap();
+    let keys = keys_of_table(&read(source).unwrap());
     assert!(keys.len() >= at_least, "{source} has {keys:?}");
     for key in keys.iter().filter(|key| *key != "runtimeConfig.deviceID") {
         assert!(documentation.contains(&format!("`{key}`")), "docs/configuration.md lacks {key}");
@@ -43,7 +43,7 @@ fn every_key_is_documented(#[case] source: &str, #[case] at_least: usize) {
 #[case("docs/troubleshooting.md")]
 fn links_lead_somewhere(#[case] page: &str) {
     let folder = Path::new(page).parent().unwrap_or(Path::new(""));
-    let text = read(page);
+    let text = read(page).unwrap();
     for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
         let (file, heading) = target.split_once('#').unwrap_or((target, ""));
         let file = if file.is_empty() { PathBuf::from(page) } else { folder.join(file) };
@@ -60,5 +60,5 @@ fn links_lead_somewhere(#[case] page: &str) {
 
 #[test]
 fn readme_is_short() {
-    assert!(read("README.md").lines().count() < 100);
+    assert!(read("README.md").unwrap().lines().count() < 100);
 }
