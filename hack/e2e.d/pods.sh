@@ -5,8 +5,8 @@ ready() { kubectl wait pod/"$1" --for=condition=Ready --timeout=240s; }
 
 status_of() { kubectl get pod "$1" -o json | jq -e '.metadata.annotations["k8s.v1.cni.cncf.io/network-status"] | fromjson'; }
 
-# device_of POD RESOURCE: the PCI address that kubelet allocated, as the container's environment has it
-device_of() { kubectl exec "$1" -- printenv "PCIDEVICE_INTEL_COM_$2"; }
+# device_of POD RESOURCE [CONTAINER]: the PCI address that kubelet allocated, as the container's environment has it
+device_of() { kubectl exec "$1" ${3:+-c "$3"} -- sh -c "echo \"\$PCIDEVICE_INTEL_COM_$2\"" | grep .; }
 
 # vf_is PCI JQ-CONDITION: how the PF sees a VF while a pod has it
 vf_is() {
@@ -18,13 +18,19 @@ vf_is() {
 # attached POD RESOURCE NETWORK VLAN: eth0 from the cluster and net1 on the VF that kubelet allocated, in the pod, in its
 # network-status and as the PF sees it
 attached() {
-    local pod=$1 network=$3 vlan=$4 device address mac
-    device=$(device_of "$pod" "$2")
-    same "its interfaces" "eth0 lo net1 " "$(kubectl exec "$pod" -- ls /sys/class/net | sort | tr '\n' ' ')"
-    same "net1's device" "$device" "$(kubectl exec "$pod" -- readlink /sys/class/net/net1/device | sed 's|.*/||')"
+    local pod=$1 network=$3 vlan=$4 device interfaces on mac address
+    # One call for all of it: each takes a second.
+    kubectl exec "$pod" -- sh -c "
+        echo \"\$PCIDEVICE_INTEL_COM_$2\"
+        echo \$(ls /sys/class/net)
+        basename \$(readlink /sys/class/net/net1/device)
+        cat /sys/class/net/net1/address
+        ip -4 addr show dev net1 | sed -nE 's|.*inet ([0-9.]+)/.*|\1|p'" >"$work/pod"
+    cat "$work/pod"
+    { read -r device; read -r interfaces; read -r on; read -r mac; read -r address; } <"$work/pod"
+    same "its interfaces" "eth0 lo net1" "$interfaces"
+    same "net1's device" "$device" "$on"
     status_of "$pod" | tee "$work/status"
-    address=$(address_of "$pod")
-    mac=$(kubectl exec "$pod" -- cat /sys/class/net/net1/address)
     jq -e --arg network "default/$network" --arg device "$device" --arg address "$address" --arg mac "$mac" '
         length == 2
         and (.[0] | .interface == "eth0" and .default == true and (.ips | length == 1))
@@ -34,31 +40,33 @@ attached() {
     vf_is "$device" "(.seen_by_pf.vlan_list[0].vlan // .seen_by_pf.vlan) == $vlan and .netdev == null"
 }
 
-# address_of POD: net1's IPv4 address in the pod
-address_of() { kubectl exec "$1" -- ip -4 addr show dev net1 | sed -nE 's|.*inet ([0-9.]+)/.*|\1|p' | grep .; }
+# address_of POD: net1's IPv4 address, which `attached` has compared with the pod's own view
+address_of() { status_of "$1" | jq -er '.[] | select(.interface == "net1").ips[0]'; }
 
 # link_up POD: an emulated link takes two seconds or so
 link_up() { same "net1's state" up "$(kubectl exec "$1" -- cat /sys/class/net/net1/operstate)"; }
 
 # received POD ADDRESS COUNT: how many of COUNT pings are answered
-received() { kubectl exec "$1" -- ping -c "$3" -W 2 "$2" | tee /dev/stderr | sed -nE 's/.* ([0-9]+) packets received.*/\1/p'; }
+received() { kubectl exec "$1" -- ping -c "$3" -i 0.2 -W 2 "$2" | tee /dev/stderr | sed -nE 's/.* ([0-9]+) packets received.*/\1/p'; }
 
 reaches() { same "answers of $2 to 10 pings from $1" 10 "$(received "$1" "$(address_of "$2")" 10)"; }
 
-reaches_not() { same "answers of $2 to 3 pings from $1" 0 "$(received "$1" "$(address_of "$2")" 3 || true)"; }
+reaches_not() { same "answers of $2 to 5 pings from $1" 0 "$(received "$1" "$(address_of "$2")" 5 || true)"; }
 
 # The same over eth0: the default network has not suffered.
-reaches_by_default() { same "answers on eth0" 3 "$(received "$1" "$(kubectl get pod "$2" -o jsonpath='{.status.podIP}')" 3)"; }
+reaches_by_default() { same "answers on eth0" 5 "$(received "$1" "$(kubectl get pod "$2" -o jsonpath='{.status.podIP}')" 5)"; }
 
 dpdk_mac=02:00:00:00:64:01
 
 # For DPDK: no interface, but the VF's group, its address in the environment, and its settings on the PF
 attached_for_dpdk() {
-    local device group
-    device=$(device_of dpdk SRIOV_DPDK)
-    same "its interfaces" "eth0 lo " "$(kubectl exec dpdk -- ls /sys/class/net | sort | tr '\n' ' ')"
+    local device group interfaces vfio
+    kubectl exec dpdk -- sh -c 'echo "$PCIDEVICE_INTEL_COM_SRIOV_DPDK"; echo $(ls /sys/class/net); echo $(ls /dev/vfio)' >"$work/pod"
+    cat "$work/pod"
+    { read -r device; read -r interfaces; read -r vfio; } <"$work/pod"
+    same "its interfaces" "eth0 lo" "$interfaces"
     group=$(guest readlink "/sys/bus/pci/devices/$device/iommu_group" | sed 's|.*/||')
-    same "its vfio devices" "$group vfio " "$(kubectl exec dpdk -- ls /dev/vfio | sort | tr '\n' ' ')"
+    same "its vfio devices" "$group vfio" "$vfio"
     status_of dpdk | tee "$work/status"
     jq -e --arg device "$device" 'length == 2 and (.[1] | .name == "default/vlan100-dpdk" and .["device-info"].pci["pci-address"] == $device)' "$work/status"
     vf_is "$device" "(.seen_by_pf.vlan_list[0].vlan // .seen_by_pf.vlan) == 100 and .seen_by_pf.address == \"$dpdk_mac\" and .driver == \"vfio-pci\""
@@ -99,11 +107,17 @@ no_leases() {
     left=$(guest find /var/lib/cni/networks -path '*/vlan*/10.*') && same "leases" "" "$left"
 }
 
+no_records() {
+    local left
+    left=$(guest bash -c 'cd /var/lib/patchbay && find . -type f') && same "records of attachments and intents" "" "$left"
+}
+
 returned() {
     check "every VF equals its baseline, as its PF sees it" within 60 same_vfs
     check "the ledger has no claims" within 120 no_claims
     check "host-local has no leases of the VFs' networks" no_leases
-    check "kubelet shows all VFs allocatable" all_allocatable
+    check "patchbayd has no record of an attachment" no_records
+    check "kubelet shows all VFs allocatable" within 30 all_allocatable
 }
 
 start_pods() {
@@ -126,10 +140,63 @@ pods_stage() {
     check "peer pings web: 10 of 10" reaches peer web
     check "other cannot reach web" reaches_not other web
     check "web cannot reach other" reaches_not web other
-    check "web pings other over the default network: 3 of 3" reaches_by_default web other
+    check "web pings other over the default network: 5 of 5" reaches_by_default web other
     check "dpdk: testpmd probes the VF and receives" within 60 testpmd_forwards
     check "dpdk counts exactly the 25 packets that web sends to its MAC" counts_exactly
-    check "the pods are deleted" remove web peer other dpdk
+}
+
+end_stage() {
+    stage "pods give their VFs back"
+    check "the pods are deleted" kubectl delete pods --all --timeout=180s
+    returned
+}
+
+# Two networks of one resource: each gets a VF of its own, in the order of containers. The device of an init container is
+# its pod's, too: kubelet gives it to the first container that asks.
+pair() {
+    kubectl apply -f - <<'Y'
+apiVersion: v1
+kind: Pod
+metadata:
+  name: pair
+  namespace: default
+  annotations:
+    k8s.v1.cni.cncf.io/networks: '[{"name": "vlan100-b", "interface": "data0"}, {"name": "vlan200-b"}]'
+spec:
+  terminationGracePeriodSeconds: 1
+  initContainers:
+  - name: zero
+    image: patchbay.example/busybox:v1
+    command: ["/bin/sh", "-c", "echo $PCIDEVICE_INTEL_COM_SRIOV_B; ls /sys/class/net"]
+    resources: {limits: {intel.com/sriov_b: "1"}}
+  containers:
+  - name: two
+    image: patchbay.example/busybox:v1
+    command: ["/bin/busybox", "sleep", "86400"]
+    resources: {limits: {intel.com/sriov_b: "1"}}
+  - name: one
+    image: patchbay.example/busybox:v1
+    command: ["/bin/busybox", "sleep", "86400"]
+    resources: {limits: {intel.com/sriov_b: "1"}}
+Y
+    ready pair
+    local first second
+    first=$(device_of pair SRIOV_B two)
+    second=$(device_of pair SRIOV_B one)
+    printf '%s %s\n' "$first" "$second"
+    [ "$first" != "$second" ]
+    same "what the init container saw" "$first data0 eth0 lo net2" "$(kubectl logs pair -c zero | xargs)"
+    same "devices of data0 and net2" "$first $second" \
+        "$(kubectl exec pair -c one -- sh -c 'for i in data0 net2; do basename $(readlink /sys/class/net/$i/device); done' | xargs)"
+    status_of pair | tee "$work/status"
+    same "networks in its status" "eth0 data0:$first net2:$second" \
+        "$(jq -r '.[] | .interface + (if .["device-info"] then ":" + .["device-info"].pci["pci-address"] else "" end)' "$work/status" | xargs)"
+    remove pair
+}
+
+several_stage() {
+    stage "a pod with two networks of one resource"
+    check "each network has the VF of its container, in order" pair
     returned
 }
 
@@ -155,6 +222,5 @@ checkpoint_stage() {
     check "web: net1 has its link" within 60 link_up web
     check "dpdk: testpmd probes the VF and receives" within 60 testpmd_forwards
     check "dpdk counts exactly the 25 packets that web sends to its MAC" counts_exactly
-    check "the pods are deleted" remove web dpdk
-    returned
+    end_stage
 }

@@ -34,15 +34,16 @@ refused() {
     local pod=$1 networks=$2
     shift 2
     refused_pod "$pod" "$networks"
-    within 120 event_names "$pod" "$pod" "$@"
+    # Also after a failure: the pod would be tried again and again beneath what comes next.
+    trap 'remove "$pod"' EXIT
+    within 120 event_names "$pod" "default/$pod" "$@"
     same "its phase" Pending "$(kubectl get pod "$pod" -o jsonpath='{.status.phase}')"
-    remove "$pod"
 }
 
 refused_stage() {
     stage "pods that cannot be served"
-    check "a network whose device was not requested" refused no-device vlan100-a vlan100-a intel.com/sriov_a
-    check "a network that does not exist" refused no-network absent absent
+    check "a network whose device was not requested" refused no-device vlan100-a default/vlan100-a intel.com/sriov_a
+    check "a network that does not exist" refused no-network absent default/absent
     check "an annotation that cannot be read" refused bad-annotation '[{"name": "vlan100-a",' k8s.v1.cni.cncf.io/networks
     returned
 }
