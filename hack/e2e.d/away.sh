@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2016
 # Patchbay and kubelet restarted, and Patchbay away, while pods have VFs.
 
 # What must not change for running pods: their containers, the VFs, and the CNI configuration file (not even rewritten).

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2016
 # Patchbay on the cluster, put there the way docs/install.md tells.
 
 deploy() {

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2016
 # The pods of examples/, from their networks to their end.
 
 ready() { kubectl wait pod/"$1" --for=condition=Ready --timeout=240s; }
