@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 pub struct Patience {
     /// For an answer of the API server; all repetitions together.
     pub answer: Duration,
-    /// For an object that isn't there to appear.
+    /// For a pod that isn't there to appear.
     pub appearance: Duration,
 }
 
@@ -216,7 +216,7 @@ impl Cluster {
         let api: Api<PartialObjectMeta<ApiPod>> = Api::namespaced(self.client.clone(), namespace);
         let what = format!("pod {namespace}/{name}");
         let found = self
-            .live(&what, || async {
+            .live(&what, self.patience.appearance, || async {
                 let pod = api.get_opt(name).await?.map(|pod| Pod::new(&pod.metadata));
                 Ok(pod.filter(|pod| pod.is(uid)))
             })
@@ -236,7 +236,8 @@ impl Cluster {
         }
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &nad_resource());
         let what = format!("NetworkAttachmentDefinition {namespace}/{name}");
-        match self.live(&what, || api.get_opt(name)).await? {
+        // What the API server doesn't have isn't waited for: kubelet tries again.
+        match self.live(&what, Duration::ZERO, || api.get_opt(name)).await? {
             Some(nad) => read_nad(&nad),
             None => Err(Error::NoNad { namespace: namespace.to_owned(), name: name.to_owned() }),
         }
@@ -246,7 +247,7 @@ impl Cluster {
     pub async fn container_order(&self, namespace: &str, name: &str) -> Result<Vec<String>, Error> {
         let api: Api<ApiPod> = Api::namespaced(self.client.clone(), namespace);
         let what = format!("the containers of pod {namespace}/{name}");
-        let pod = self.live(&what, || api.get_opt(name)).await?;
+        let pod = self.live(&what, Duration::ZERO, || api.get_opt(name)).await?;
         let spec = pod.and_then(|pod| pod.spec).ok_or_else(|| Error::NoPod {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -256,13 +257,18 @@ impl Cluster {
         Ok(init.into_iter().chain(spec.containers).map(|container| container.name).collect())
     }
 
-    /// Asks until there's an object, or it hasn't appeared in time; errors are asked through as well.
-    async fn live<T, F>(&self, what: &str, ask: impl Fn() -> F) -> Result<Option<T>, Error>
+    /// Asks until there's an object, or it hasn't appeared in that time; errors are asked through as well.
+    async fn live<T, F>(
+        &self,
+        what: &str,
+        appearance: Duration,
+        ask: impl Fn() -> F,
+    ) -> Result<Option<T>, Error>
     where
         F: Future<Output = kube::Result<Option<T>>>,
     {
         let start = Instant::now();
-        let (end, appeared) = (start + self.patience.answer, start + self.patience.appearance);
+        let (end, appeared) = (start + self.patience.answer, start + appearance);
         let mut pause = Duration::from_millis(50);
         loop {
             let failure = match timeout_at(end, ask()).await {

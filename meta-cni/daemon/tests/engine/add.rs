@@ -271,3 +271,33 @@ async fn default_networks_and_references_of_the_configuration() {
         node.written_status("web").await.as_array().unwrap().iter().map(|e| e["name"].clone()).collect();
     assert_eq!(names, ["kube-system/own", "kube-system/extra", "by-file", "default/empty"]);
 }
+
+#[tokio::test]
+async fn a_pod_can_choose_another_default_network() {
+    let node = Node::start().await;
+    node.api.put(
+        Kind::NetworkAttachmentDefinition,
+        json!({
+            "metadata": {"name": "own", "namespace": "kube-system"},
+            "spec": {"config": r#"{"cniVersion": "1.0.0", "type": "vf", "capabilities": {"portMappings": true}}"#},
+        }),
+    );
+    node.api.put(
+        Kind::Pod,
+        json!({
+            "metadata": {
+                "name": "web", "namespace": "default", "uid": "uid-web",
+                "annotations": {
+                    "v1.multus-cni.io/default-network": r#"[{"name": "own", "mac": "02:00:00:00:00:09"}]"#,
+                },
+            },
+            "spec": {"nodeName": NODE},
+        }),
+    );
+    node.add("web").await;
+    assert_eq!(node.journal(), ["ADD vf eth0"]);
+    assert!(node.variable("ADD-eth0", "CNI_ARGS").unwrap().ends_with("MAC=02:00:00:00:00:09"));
+    assert_eq!(node.stdin("ADD-eth0")["runtimeConfig"]["portMappings"][0]["hostPort"], 80);
+    let status = node.written_status("web").await;
+    assert_eq!((&status[0]["name"], &status[0]["default"]), (&json!("kube-system/own"), &json!(true)));
+}

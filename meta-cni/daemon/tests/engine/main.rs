@@ -18,3 +18,4 @@ mod killed;
 mod node;
 mod plugin;
 mod restart;
+mod vf;
