@@ -36,8 +36,6 @@ const RECOVER: Duration = Duration::from_secs(15);
 const SWEEP: Duration = Duration::from_secs(30);
 /// How often the plugin is shown that we live.
 const ALIVE: Duration = Duration::from_secs(10);
-/// How long a pod's question to the pod-resources socket usually may take.
-pub const POD_RESOURCES: Duration = Duration::from_secs(10);
 
 /// Something that takes back VFs which nobody owns any more. It blocks, and says what is worth logging.
 pub type Sweep = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -55,10 +53,29 @@ pub struct Parts {
     pub sweep: Option<Sweep>,
     /// The boot's ID.
     pub boot_id: String,
-    /// How long the API server is waited for.
-    pub patience: Patience,
-    /// How long kubelet's pod-resources socket is waited for, per pod.
+    /// How long is waited for others.
+    pub timing: Timing,
+}
+
+/// How long is waited for others.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// For the API server.
+    pub api: Patience,
+    /// For kubelet's pod-resources socket, per pod.
     pub pod_resources: Duration,
+    /// For the runtime to list a sandbox that was just added.
+    pub gc_grace: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            api: Patience::default(),
+            pod_resources: Duration::from_secs(10),
+            gc_grace: Duration::from_mins(2),
+        }
+    }
 }
 
 impl std::fmt::Debug for Parts {
@@ -87,13 +104,13 @@ pub enum Error {
 
 /// Runs until `stop` is cancelled, and then until the calls under way are done.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), Error> {
-    let Parts { config, client, plugins, sweep, boot_id, patience, pod_resources } = parts;
+    let Parts { config, client, plugins, sweep, boot_id, timing } = parts;
     let (calls, background) = (TaskTracker::new(), TaskTracker::new());
     let store = Store::open(&config.state_dir.join("attachments"), &boot_id)?;
-    let (cluster, watches) = Cluster::new(client.clone(), &config.node_name, patience);
-    let source = devices::Source::new(&Kubelet::new(&config.kubelet_dir), pod_resources);
+    let (cluster, watches) = Cluster::new(client.clone(), &config.node_name, timing.api);
+    let source = devices::Source::new(&Kubelet::new(&config.kubelet_dir), timing.pod_resources);
     let reports = Reports::new(client, &config.node_name, &background);
-    let engine = Arc::new(Engine::new(config, cluster, source, store, plugins, reports));
+    let engine = Arc::new(Engine::new(config, cluster, source, store, plugins, reports, timing.gc_grace));
 
     let socket = Socket::open(&engine.config.socket)?;
     tracing::info!(socket = %engine.config.socket.display(), node = engine.config.node_name, "serving");

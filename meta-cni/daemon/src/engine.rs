@@ -45,6 +45,8 @@ pub struct Engine {
     pub plugins: Plugins,
     /// What the API server is told.
     pub reports: Reports,
+    /// How long a sandbox that GC's list doesn't have is left alone.
+    pub gc_grace: Duration,
     sandboxes: Sandboxes,
     adds: Semaphore,
     dels: Semaphore,
@@ -101,10 +103,11 @@ impl Engine {
         store: Store,
         plugins: Plugins,
         reports: Reports,
+        gc_grace: Duration,
     ) -> Self {
         let (adds, dels) = (Semaphore::new(config.add_workers), Semaphore::new(config.del_workers));
         let sandboxes = Sandboxes::default();
-        Self { config, cluster, devices, store, plugins, reports, sandboxes, adds, dels }
+        Self { config, cluster, devices, store, plugins, reports, gc_grace, sandboxes, adds, dels }
     }
 
     /// Carries out a call of the runtime. `hung_up` says that nobody waits for the answer any more.

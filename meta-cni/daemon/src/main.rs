@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use meta_cni_daemon::cluster::Patience;
 use meta_cni_daemon::config::{self, Config};
 use meta_cni_daemon::plugins::Plugins;
 use meta_cni_daemon::{daemon, mounts, sriov};
@@ -100,8 +99,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
             plugins,
             sweep: Some(sriov::sweep(host)),
             boot_id,
-            patience: Patience::default(),
-            pod_resources: daemon::POD_RESOURCES,
+            timing: daemon::Timing::default(),
         };
         let signals = async move {
             tokio::select! {

@@ -14,6 +14,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cni::error::with_sources;
 use ledger::file::{self, Durability};
@@ -239,6 +240,12 @@ impl Store {
         let (from, to) = (self.path(container_id), self.dir.join(format!("{container_id}.damaged")));
         std::fs::rename(&from, &to).map_err(|source| Error::Directory { dir: self.dir.clone(), source })?;
         Ok(to)
+    }
+
+    /// How long ago a record was written last; zero when that isn't known.
+    pub fn age(&self, container_id: &str) -> Duration {
+        let modified = std::fs::metadata(self.path(container_id)).and_then(|metadata| metadata.modified());
+        modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default()
     }
 
     /// The sandboxes that have a record, in no particular order.

@@ -32,7 +32,9 @@ impl Engine {
                     continue;
                 }
             };
-            if containers.contains(container_id.as_str()) {
+            // The runtime's list may be older than a sandbox that was added while it was made.
+            let is_new = self.store.age(&container_id) < self.gc_grace;
+            if is_new || containers.contains(container_id.as_str()) {
                 networks.add(&record);
             } else {
                 failures.extend(self.take_down(record, &call).await);

@@ -1,5 +1,7 @@
 //! GC and STATUS.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::node::Node;
@@ -50,6 +52,18 @@ async fn without_a_list_nothing_is_taken_down() {
     let error = gc(&node, Value::Null).await.unwrap_err();
     assert!(error.msg.contains("cni.dev/valid-attachments"), "{error}");
     assert!(node.record("alive").is_some());
+}
+
+#[tokio::test]
+async fn a_sandbox_that_was_just_added_is_not_missed_on_the_list() {
+    let mut node = Node::prepared(&json!({}));
+    node.gc_grace = Duration::from_mins(10);
+    node.run().await;
+    node.pod("new", "");
+    node.add("new").await;
+    gc(&node, valid(&[])).await.unwrap();
+    assert_eq!(node.journal(), ["ADD base eth0"]);
+    assert!(node.record("new").is_some());
 }
 
 async fn status(node: &Node) -> Result<Value, cni::Error> {

@@ -10,7 +10,7 @@ use axum::body::Body;
 use kubelet::Kubelet;
 use meta_cni_daemon::cluster::Patience;
 use meta_cni_daemon::config::{self, Config};
-use meta_cni_daemon::daemon::{self, Parts};
+use meta_cni_daemon::daemon::{self, Parts, Timing};
 use meta_cni_daemon::plugins::{BuiltIn, Plugins};
 use meta_cni_daemon::store::{Record, Store};
 use meta_cni_shim::client;
@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) answer: Duration,
     /// How long the pod-resources socket is waited for.
     pub(crate) pod_resources: Duration,
+    /// How long GC leaves a new sandbox alone.
+    pub(crate) gc_grace: Duration,
     running: Option<(CancellationToken, JoinHandle<Result<(), daemon::Error>>)>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -109,6 +111,7 @@ impl Node {
             boot_id: BOOT.to_owned(),
             answer: Duration::from_secs(20),
             pod_resources: Duration::from_secs(20),
+            gc_grace: Duration::ZERO,
             running: None,
             tasks: Vec::new(),
             dir: temp,
@@ -151,8 +154,11 @@ impl Node {
             },
             sweep: None,
             boot_id: self.boot_id.clone(),
-            patience: Patience { answer: self.answer, appearance: self.answer },
-            pod_resources: self.pod_resources,
+            timing: Timing {
+                api: Patience { answer: self.answer, appearance: self.answer },
+                pod_resources: self.pod_resources,
+                gc_grace: self.gc_grace,
+            },
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(daemon::run(parts, stop.clone()));
