@@ -41,6 +41,7 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::Ledger { .. }
         | vf::Error::List(_) => code::IO,
         vf::Error::Device { .. }
+        | vf::Error::NoVf { .. }
         | vf::Error::NoPf { .. }
         | vf::Error::Unsupported { .. }
         | vf::Error::NoInterface { .. }

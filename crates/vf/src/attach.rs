@@ -69,6 +69,7 @@ impl<L: Links> Host<L> {
         if let Some(mac) = request.wanted.mac.filter(|mac| !mac.is_unicast()) {
             return Err(Error::NotUnicast { mac });
         }
+        self.refuse_what_is_no_vf(pci)?;
         let netns = self
             .links
             .open(request.netns)
@@ -95,6 +96,15 @@ impl<L: Links> Host<L> {
             Ok(seen) => Ok(attached(pci, &seen, freshness)),
             Err(cause) => Err(self.undo(&locked, pci, claim, prepared, cause)),
         }
+    }
+
+    /// Refuses a PF, and what isn't a NIC. A VF whose PF is out of sight looks like any other NIC.
+    fn refuse_what_is_no_vf(&self, pci: PciAddress) -> Result<(), Error> {
+        let function = self.sysfs.function(&pci).map_err(|source| Error::Device { pci, source })?;
+        if function.vf.is_none() && (function.sriov.is_some() || !function.is_network()) {
+            return Err(Error::NoVf { pci });
+        }
+        Ok(())
     }
 
     /// Marks a VF as attached, once everything else that its owner needs is done. Repeating it changes nothing.

@@ -29,6 +29,12 @@ pub enum Error {
         /// Why.
         source: pci::Error,
     },
+    /// The device is a PF, or no NIC at all.
+    #[error("{pci} is not a VF: name one of the VFs of a NIC")]
+    NoVf {
+        /// The device.
+        pci: PciAddress,
+    },
     /// The device's directory in sysfs can't be read.
     #[error("can't look at VF {pci}")]
     Incarnation {
@@ -251,6 +257,7 @@ impl Error {
             | Self::HostNamespace { .. }
             | Self::Name { .. }
             | Self::LeftByExistingPlugin { .. }
+            | Self::NoVf { .. }
             | Self::NoDriver { .. }
             | Self::NoPf { .. }
             | Self::Unsupported { .. }

@@ -157,3 +157,14 @@ fn a_vf_for_user_space_gets_its_attributes_and_stays_under_its_driver() {
     with_driver(vf, &Driver::Kernel);
     assert_eq!(vf.look().driver, at_first.driver);
 }
+
+#[test]
+fn a_pf_is_not_given_away() {
+    let any = vf(0, 0);
+    let pod = Pod::new("pf");
+    let conf = any.conf("").replace(&any.pci.to_string(), &any.pf.to_string());
+    let error = add("c1", &pod, &conf).unwrap_err();
+    assert_eq!(error["code"], 7, "{error}");
+    del("c1", &pod.path(), &conf).unwrap();
+    assert!(!any.pf_name().is_empty());
+}

@@ -263,3 +263,47 @@ fn a_kill_at_any_moment_is_healed_by_del() {
     }
     assert!(killed > 10, "only {killed} were killed in time: the delays don't fit this machine");
 }
+
+/// Eight at once over all VFs, half of them for VFs that another one has.
+#[test]
+fn many_at_once_leave_every_vf_as_it_was() {
+    let vfs: Vec<Vf> = (0..14).map(|number| vf(number % 2, u16::try_from(number / 2).unwrap())).collect();
+    let before: Vec<_> = vfs.iter().map(|vf| vf.look()).collect();
+    let done: usize = thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|worker: usize| {
+                let vfs = &vfs;
+                scope.spawn(move || {
+                    let mut done = 0;
+                    for round in 0..4 {
+                        let vf = vfs[(worker / 2 * 5 + round * 3) % vfs.len()];
+                        let (container, pod) =
+                            (format!("w{worker}-{round}"), Pod::new(&format!("w{worker}-{round}")));
+                        let conf = vf.conf(if worker.is_multiple_of(2) { MORE } else { r#","vlan":9"# });
+                        match add(&container, &pod, &conf) {
+                            Ok(result) => {
+                                assert_eq!(result["interfaces"][0]["pciID"], vf.pci.to_string());
+                                assert_eq!(
+                                    pod.link("net1")["mtu"],
+                                    if worker.is_multiple_of(2) { 1400 } else { 1500 }
+                                );
+                                done += 1;
+                            }
+                            Err(error) => assert_eq!(error["code"], 11, "{error}"),
+                        }
+                        if round == 1 {
+                            pod.delete();
+                        }
+                        del(&container, &pod.path(), &conf).unwrap_or_else(|error| panic!("{error}"));
+                    }
+                    done
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    assert!(done >= 16, "only {done} of 32 were attached");
+    for (vf, before) in vfs.iter().zip(&before) {
+        vf.assert_clean(before);
+    }
+}

@@ -262,3 +262,19 @@ fn a_value_that_does_not_read_back_fails_and_all_is_undone() {
     assert!(error.chain().contains("up"), "{}", error.chain());
     assert_eq!(machine.look(machine.vf()), before);
 }
+
+#[test]
+fn a_pf_is_not_given_away() {
+    let machine = Machine::igb();
+    let owner = owner(1);
+    let request = vf::Attach {
+        pci: machine.spec.address,
+        owner: &owner,
+        netns: &pod(1),
+        wanted: &Wanted::default(),
+        pod: None,
+        resource: None,
+    };
+    assert!(matches!(machine.host.attach(&request), Err(Error::NoVf { .. })));
+    assert!(machine.links.changes().is_empty());
+}
