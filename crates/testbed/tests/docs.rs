@@ -50,7 +50,7 @@ fn links_lead_somewhere(#[case] page: &str) {
         assert!(top().join(&file).exists(), "{page} leads to {target}");
         if !heading.is_empty() {
             let words = heading.replace('-', " ");
-            let found = read(&file.to_string_lossy()).lines().any(|line| {
+            let found = read(&file).unwrap().lines().any(|line| {
                 line.trim_start_matches('#').trim().to_lowercase() == words && line.starts_with('#')
             });
             assert!(found, "{page} leads to the heading {target}");
