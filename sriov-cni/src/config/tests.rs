@@ -1,4 +1,5 @@
 use cni::Command;
+use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
@@ -177,4 +178,68 @@ fn arguments_that_nobody_knows_are_refused_unless_they_are_to_be_ignored() {
         Config::new(&conf(""), &args(&format!("IgnoreUnknown={ignore};FOO=1"))).unwrap();
     }
     Config::new(&conf(""), &args("IgnoreUnknown=0;FOO=1")).unwrap_err();
+}
+
+/// Keys that are read, and one that isn't.
+const KEYS: [&str; 16] = [
+    "mac",
+    "vlan",
+    "vlanQoS",
+    "vlanProto",
+    "min_tx_rate",
+    "max_tx_rate",
+    "spoofchk",
+    "trust",
+    "link_state",
+    "mtu",
+    "pciBusID",
+    "deviceid",
+    "runtimeConfig",
+    "dns",
+    "ipam",
+    "elsewhere",
+];
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|value| value.to_string()),
+        any::<i64>().prop_map(|value| value.to_string()),
+        (-1..4100_i64).prop_map(|value| value.to_string()),
+        any::<f64>().prop_filter_map("JSON has no such number", |value| serde_json::to_string(&value).ok()),
+        "[a-z0-9.:]{0,8}".prop_map(|text| serde_json::Value::from(text).to_string()),
+        prop_oneof![
+            Just("on"),
+            Just("off"),
+            Just("auto"),
+            Just("802.1q"),
+            Just("802.1AD"),
+            Just("0000:01:10.0")
+        ]
+        .prop_map(|text| format!("{text:?}")),
+        Just(r#"{"mac":"02:00:00:00:00:01","deviceID":5}"#.to_owned()),
+        Just("[1,2]".to_owned()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_configured_is_taken_or_refused_and_never_out_of_range(
+        pairs in proptest::collection::vec((0..KEYS.len(), value()), 0..8),
+        arguments in "([A-Za-z_]{1,8}=[a-z0-9:=]{0,12};?){0,3}",
+    ) {
+        let mut keys = vec![format!(r#""name":"blue","deviceID":"{DEVICE}""#)];
+        keys.extend(pairs.iter().map(|(key, value)| format!("{:?}:{value}", KEYS[*key])));
+        let text = format!("{{{}}}", keys.join(","));
+        let Ok(conf) = NetConf::parse(text.as_bytes()) else { return Ok(()) };
+        let Ok(parsed) = cni::args::parse_cni_args(&arguments) else { return Ok(()) };
+        if let Ok(config) = Config::new(&conf, &Args { args: parsed, ..args("") }) {
+            let wanted = config.wanted;
+            prop_assert!(wanted.mac.is_none_or(MacAddr::is_unicast));
+            prop_assert!(wanted.vlan.is_none_or(|vlan| vlan.id <= 4094 && vlan.qos <= 7));
+            prop_assert!(wanted.vlan.is_none_or(|vlan| vlan.id != 0 || (vlan.qos == 0 && vlan.proto == VlanProto::Dot1q)));
+            prop_assert!(wanted.mtu.is_none_or(|mtu| (68..=65535).contains(&mtu)));
+            prop_assert!(wanted.rate.is_none_or(|rate| rate.max == 0 || rate.min <= rate.max));
+        }
+    }
 }

@@ -1,14 +1,16 @@
 //! A VF comes back as it was, whatever happened to it.
 
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, io::Write};
 
 use pci::{Driver, Sysfs};
 use rstest::rstest;
 
-use crate::node::{Call, PATIENCE, Pod, Vf, add, del, ip, vf};
+use crate::node::{Call, LEDGER, PATIENCE, Pod, Vf, add, del, ip, vf};
 
 const MORE: &str = r#","mac":"02:00:00:00:0b:01","vlan":100,"vlanQoS":3,"max_tx_rate":100,"spoofchk":"off","trust":"on","mtu":1400"#;
 
@@ -306,4 +308,50 @@ fn many_at_once_leave_every_vf_as_it_was() {
     for (vf, before) in vfs.iter().zip(&before) {
         vf.assert_clean(before);
     }
+}
+
+/// A file system over the ledger's directory, until it's dropped.
+struct SmallLedger;
+
+impl SmallLedger {
+    fn mount() -> Self {
+        fs::create_dir_all(LEDGER).unwrap();
+        crate::node::run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=0700", "none", LEDGER]);
+        Self
+    }
+
+    fn fill() -> PathBuf {
+        let path = Path::new(LEDGER).join("filler");
+        let mut filler = fs::File::create(&path).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallLedger {
+    fn drop(&mut self) {
+        drop(Command::new("umount").args(["-l", LEDGER]).status());
+    }
+}
+
+#[test]
+fn a_full_disk_stops_add_before_anything_is_changed_and_does_not_stop_del() {
+    let vf = vf(0, 6);
+    let before = vf.look();
+    let pod = Pod::new("full");
+    let small = SmallLedger::mount();
+    add("c1", &pod, &vf.conf(MORE)).unwrap();
+    let filler = SmallLedger::fill();
+    del("c1", &pod.path(), &vf.conf(MORE)).unwrap_or_else(|error| panic!("{error}"));
+    vf.assert_clean(&before);
+
+    drop(SmallLedger::fill());
+    let error = add("c1", &pod, &vf.conf(MORE)).unwrap_err();
+    assert_eq!(error["code"], 5, "{error}");
+    vf.assert_clean(&before);
+    fs::remove_file(filler).unwrap();
+    add("c1", &pod, &vf.conf(MORE)).unwrap();
+    del("c1", &pod.path(), &vf.conf(MORE)).unwrap();
+    vf.assert_clean(&before);
+    drop(small);
 }
