@@ -209,6 +209,16 @@ impl Node {
         Ok(())
     }
 
+    /// Ends kubelet, as for an upgrade: its sockets are dead.
+    pub fn stop_kubelet(&self) {
+        self.tokio.block_on(self.kubelet.stop());
+    }
+
+    /// Starts kubelet again; plugins have to register anew.
+    pub fn restart_kubelet(&self) -> Result<(), Error> {
+        Ok(self.tokio.block_on(self.kubelet.restart())?)
+    }
+
     /// Kills the daemon in whatever it is doing.
     pub fn kill_patchbayd(&mut self) {
         if let Some(daemon) = self.patchbayd.take() {

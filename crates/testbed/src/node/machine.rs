@@ -127,7 +127,8 @@ impl Machine {
             .images
             .get(&container.image)
             .ok_or_else(|| Error::NoImage { image: container.image.clone() })?;
-        let id = format!("{}-{}", sandbox.pod_name, sandbox.id.get(..12).unwrap_or(&sandbox.id));
+        let sandboxed = sandbox.id.get(..12).unwrap_or(&sandbox.id);
+        let id = format!("{}-{}-{sandboxed}", sandbox.pod_name, container.name);
         let bundle = self.work.join(&id);
         let rootfs = bundle.join("rootfs");
         let failed = |act| move |source| Error::Program { act, pod: pod.name.clone(), source };

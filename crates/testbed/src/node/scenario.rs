@@ -1,5 +1,7 @@
 //! What is played on a node: each scenario tells what it does, checks what it finds, and leaves the node as it was.
 
+mod away;
+mod devices;
 mod interrupted;
 mod mistakes;
 mod pods;
@@ -64,8 +66,13 @@ pub enum Error {
 
 type Play = fn(&mut Node, &[Nic], &mut Report) -> Result<(), Error>;
 
-const SCENARIOS: [(&str, Play); 3] =
-    [("pods", pods::play), ("mistakes", mistakes::play), ("interrupted", interrupted::play)];
+const SCENARIOS: [(&str, Play); 5] = [
+    ("pods", pods::play),
+    ("devices", devices::play),
+    ("away", away::play),
+    ("mistakes", mistakes::play),
+    ("interrupted", interrupted::play),
+];
 
 /// Plays the scenarios with these names, one after the other on one node, and says whether all went well.
 pub fn play(names: &[String], settings: Settings, report: &mut Report) -> bool {
