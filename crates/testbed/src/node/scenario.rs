@@ -165,16 +165,13 @@ fn check_clean(node: &Node, before: &[Nic], report: &mut Report) {
         &differences,
     );
     report.check("every claim in the ledger is free", settled.is_some() && claims.is_empty(), &claims);
-    for resource in pods::RESOURCES {
-        let total = node.kubelet.devices(resource).len();
-        let allocatable = exec::until(SETTLE, || {
-            let healthy = node.kubelet.allocatable(resource).len();
-            (healthy == total && total > 0).then_some(healthy)
-        });
+    for (resource, offered) in pods::OFFERED {
+        let allocatable = || node.kubelet.allocatable(resource).len();
+        exec::until(SETTLE, || (allocatable() == offered).then_some(()));
         report.check(
-            &format!("kubelet shows all of {resource} allocatable"),
-            allocatable.is_some(),
-            &format!("{} of {total}", node.kubelet.allocatable(resource).len()),
+            &format!("kubelet shows all {offered} of {resource} allocatable"),
+            allocatable() == offered,
+            &allocatable().to_string(),
         );
     }
     let left = left_behind();

@@ -219,7 +219,7 @@ fn refused_pools(
     let registered = node.kubelet.registered().len();
     report.check(
         &format!("{what}: the pools that are served already stay"),
-        registered == super::pods::RESOURCES.len() && Path::new("/etc/pcidp/config.json").exists(),
+        registered == super::pods::OFFERED.len() && Path::new("/etc/pcidp/config.json").exists(),
         &format!("{registered} resources are registered"),
     );
     Ok(())

@@ -11,8 +11,9 @@ use crate::node::exec;
 use crate::node::hardware::{self, Nic};
 use crate::node::report::Report;
 
-/// What the pools of `deployments/pools.yaml` offer.
-pub(super) const RESOURCES: [&str; 3] = ["intel.com/sriov_a", "intel.com/sriov_b", "intel.com/sriov_dpdk"];
+/// What the pools of `deployments/pools.yaml` offer, and how much of it.
+pub(super) const OFFERED: [(&str, usize); 3] =
+    [("intel.com/sriov_a", 3), ("intel.com/sriov_b", 3), ("intel.com/sriov_dpdk", 2)];
 
 /// The MAC address that the DPDK example asks for.
 const DPDK_MAC: &str = "02:00:00:00:64:01";
@@ -43,10 +44,10 @@ pub(super) fn play(node: &mut Node, _nics: &[Nic], report: &mut Report) -> Resul
 /// Starts both programs and shows what kubelet and the runtime see of them.
 pub(super) fn start_programs(node: &mut Node, report: &mut Report) -> Result<(), Error> {
     report.title("Pools, as patchbay-device-plugin registers them with kubelet");
-    node.start_device_plugin(&RESOURCES.map(str::to_owned))?;
+    node.start_device_plugin(&OFFERED.map(|(resource, _)| resource.to_owned()))?;
     let mut rows = vec![row(&["resource", "allocatable", "devices"])];
     let mut counts = Vec::new();
-    for resource in RESOURCES {
+    for (resource, _) in OFFERED {
         let devices: Vec<String> = node.kubelet.devices(resource).into_keys().collect();
         let allocatable = node.kubelet.allocatable(resource).len();
         counts.push(allocatable);
@@ -55,7 +56,7 @@ pub(super) fn start_programs(node: &mut Node, report: &mut Report) -> Result<(),
     report.table(&rows);
     report.check(
         "each pool has the VFs that its selectors name",
-        counts == [3, 3, 2],
+        counts == OFFERED.map(|(_, offered)| offered),
         &format!("{counts:?}"),
     );
 
