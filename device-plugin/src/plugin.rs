@@ -60,10 +60,13 @@ pub async fn run<L: Links + 'static>(
 
     let tasks = TaskTracker::new();
     tasks.spawn(follower.keep_following(timing, stop.clone()));
-    tasks.spawn(keep_swept(Arc::clone(&node), kubelet.clone(), timing, stop.clone()));
+    let again = watch::Sender::new(());
+    let sweeping = keep_swept(Arc::clone(&node), kubelet.clone(), timing, again.clone(), stop.clone());
+    tasks.spawn(sweeping);
     for (config, offer) in config.pools.into_iter().zip(offers) {
         let streams = watch::Sender::new(0);
-        let pool = Pool { config, node: Arc::clone(&node), offer, streams, tasks: tasks.clone() };
+        let (node, again) = (Arc::clone(&node), again.subscribe());
+        let pool = Pool { config, node, offer, again, streams, tasks: tasks.clone() };
         tasks.spawn(keep_registered(Arc::new(pool), kubelet.clone(), timing, stop.clone()));
     }
     stop.cancelled().await;

@@ -29,6 +29,8 @@ pub struct Pool<L: Links> {
     pub node: Arc<Node<L>>,
     /// What is offered now.
     pub offer: watch::Receiver<Offer>,
+    /// Asks for the list to be sent though nothing has changed.
+    pub again: watch::Receiver<()>,
     /// How many lists kubelet is following.
     pub streams: watch::Sender<usize>,
     /// The tasks that feed them.
@@ -145,6 +147,8 @@ impl<L: Links + 'static> DevicePlugin for Service<L> {
         let (sender, receiver) = mpsc::channel(1);
         let open = Open::new(&self.pool.streams);
         let (mut offer, closing) = (self.pool.offer.clone(), self.closing.clone());
+        let mut again = self.pool.again.clone();
+        again.mark_unchanged(); // The first list answers all that was asked before.
         let exclude_topology = self.pool.config.exclude_topology;
         self.pool.tasks.spawn(async move {
             let _open = open;
@@ -161,6 +165,7 @@ impl<L: Links + 'static> DevicePlugin for Service<L> {
                 }
                 tokio::select! {
                     changed = offer.changed() => if changed.is_err() { return },
+                    asked = again.changed() => if asked.is_err() { return } else { sent = None },
                     () = sender.closed() => return,
                     () = closing.cancelled() => return,
                 }

@@ -2,6 +2,9 @@
 //!
 //! Kubelet doesn't say when it takes a device back, and a pod that uses its device without CNI never returns it. So a
 //! mark goes when kubelet hasn't shown the device for several reads in a row, and nobody has claimed it meanwhile.
+//!
+//! Kubelet's checkpoint has pods that are gone until kubelet writes it anew, and it does so only when it allocates a
+//! device or gets a list of devices. So it is sent one where only the checkpoint keeps a mark alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use kubelet::checkpoint::{self, Checkpoint};
 use kubelet::{Kubelet, podresources};
 use netlink::Links;
 use pci::PciAddress;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vf::Unprepared;
 
@@ -51,6 +55,42 @@ impl Misses {
     }
 }
 
+/// Who has what, by either account.
+struct Accounts {
+    /// What pod resources list, where they are served. They leave out init containers.
+    listed: Option<Allocated>,
+    /// That, and what the checkpoint has. To free a device late does no harm.
+    all: Allocated,
+}
+
+/// What is remembered from one read to the next.
+#[derive(Debug, Default)]
+struct Sweep {
+    /// Devices that neither account shows.
+    unused: Misses,
+    /// Devices that pod resources don't show.
+    unlisted: Misses,
+}
+
+impl Sweep {
+    /// The devices whose marks are to go, and whether kubelet is to be sent the list of devices again.
+    fn observe(
+        &mut self,
+        marked: &BTreeMap<PciAddress, String>,
+        accounts: &Accounts,
+    ) -> (Vec<PciAddress>, bool) {
+        let unused = self.unused.observe(marked, &accounts.all);
+        let Some(listed) = &accounts.listed else { return (unused, false) };
+        let outdated =
+            self.unlisted.observe(marked, listed).iter().any(|device| !self.unused.0.contains_key(device));
+        if outdated {
+            // An init container may have it: then this is as it should be, and isn't to be asked for all the time.
+            self.unlisted = Misses::default();
+        }
+        (unused, outdated)
+    }
+}
+
 /// Why it isn't known who has what.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -60,44 +100,54 @@ enum Error {
     Checkpoint(#[source] checkpoint::Error),
 }
 
-/// Frees what nobody has any more, until `stop`.
+/// Frees what nobody has any more, until `stop`. `again` asks for the lists of devices to be sent to kubelet again.
 pub(crate) async fn keep_swept<L: Links + 'static>(
     node: Arc<Node<L>>,
     kubelet: Kubelet,
     timing: Timing,
+    again: watch::Sender<()>,
     stop: CancellationToken,
 ) {
-    let mut misses = Misses::default();
+    let mut state = Sweep::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(timing.sweep) => {}
             () = stop.cancelled() => return,
         }
-        sweep(&node, &kubelet, timing.answer, &mut misses).await;
+        if sweep(&node, &kubelet, timing.answer, &mut state).await {
+            again.send_replace(());
+        }
     }
 }
 
+/// One look; whether kubelet is to be sent the list of devices again.
 async fn sweep<L: Links + 'static>(
     node: &Arc<Node<L>>,
     kubelet: &Kubelet,
     deadline: Duration,
-    misses: &mut Misses,
-) {
+    state: &mut Sweep,
+) -> bool {
     let marked = match node.work("reading the ledger", Node::marked).await {
-        Ok(Ok(marked)) if marked.is_empty() => return,
+        Ok(Ok(marked)) if marked.is_empty() => return false,
         Ok(Ok(marked)) => marked,
         Ok(Err(error)) => {
-            return tracing::warn!(error = chain(&error), "cannot read which devices are marked");
+            tracing::warn!(error = chain(&error), "cannot read which devices are marked");
+            return false;
         }
-        Err(error) => return tracing::warn!(error = chain(&error), "cannot read which devices are marked"),
-    };
-    let allocated = match allocated(kubelet, deadline).await {
-        Ok(allocated) => allocated,
         Err(error) => {
-            return tracing::debug!(error = chain(&error), "kubelet does not say who has which device");
+            tracing::warn!(error = chain(&error), "cannot read which devices are marked");
+            return false;
         }
     };
-    for device in misses.observe(&marked, &allocated) {
+    let accounts = match accounts(kubelet, deadline).await {
+        Ok(accounts) => accounts,
+        Err(error) => {
+            tracing::debug!(error = chain(&error), "kubelet does not say who has which device");
+            return false;
+        }
+    };
+    let (unused, again) = state.observe(&marked, &accounts);
+    for device in unused {
         match node.work(format!("freeing {device}"), move |node| node.host.unprepare(device)).await {
             Ok(Ok(Unprepared::Freed)) => {
                 tracing::info!(%device, "no pod has this device any more: it is free");
@@ -107,27 +157,26 @@ async fn sweep<L: Links + 'static>(
             Err(error) => tracing::warn!(%device, error = chain(&error), "cannot free the device"),
         }
     }
+    again
 }
 
-/// What pods have by either account: pod resources leave out init containers, and the checkpoint keeps what pods had
-/// that are gone. To free a device late does no harm.
-async fn allocated(kubelet: &Kubelet, deadline: Duration) -> Result<Allocated, Error> {
+async fn accounts(kubelet: &Kubelet, deadline: Duration) -> Result<Accounts, Error> {
     let listed = match podresources::allocated(&kubelet.pod_resources_socket(), deadline).await {
         Ok(listed) => Some(listed),
         Err(error) if error.is_absent() => None,
         Err(error) => return Err(Error::PodResources(error)),
     };
-    match (listed, Checkpoint::read(&kubelet.checkpoint())) {
-        (Some(listed), Err(error)) if error.is_absent() => Ok(listed),
-        (_, Err(error)) => Err(Error::Checkpoint(error)),
-        (listed, Ok(checkpoint)) => {
-            let mut all = listed.unwrap_or_default();
+    let mut all = listed.clone().unwrap_or_default();
+    match Checkpoint::read(&kubelet.checkpoint()) {
+        Ok(checkpoint) => {
             for (resource, ids) in checkpoint.allocated() {
                 all.entry(resource).or_default().extend(ids);
             }
-            Ok(all)
         }
+        Err(error) if error.is_absent() && listed.is_some() => {}
+        Err(error) => return Err(Error::Checkpoint(error)),
     }
+    Ok(Accounts { listed, all })
 }
 
 #[cfg(test)]
@@ -176,5 +225,24 @@ mod tests {
         }
         misses.observe(&BTreeMap::new(), &Allocated::new());
         assert!(misses.observe(&marked(), &Allocated::new()).is_empty());
+    }
+
+    #[rstest]
+    #[case::only_in_the_checkpoint(Some(false), true, 2)]
+    #[case::listed(Some(true), true, 0)]
+    #[case::in_neither(Some(false), false, 0)]
+    #[case::no_pod_resources(None, true, 0)]
+    fn kubelet_is_asked_to_look_again_where_its_accounts_differ(
+        #[case] listed: Option<bool>,
+        #[case] checkpointed: bool,
+        #[case] asked: usize,
+    ) {
+        let account = |shows| if shows { shown("intel.com/a") } else { Allocated::new() };
+        let accounts =
+            Accounts { listed: listed.map(account), all: account(checkpointed || listed == Some(true)) };
+        let mut sweep = Sweep::default();
+        let observed: Vec<_> = (0..2 * READS).map(|_| sweep.observe(&marked(), &accounts)).collect();
+        assert_eq!(observed.iter().filter(|(_, again)| *again).count(), asked);
+        assert_eq!(observed.iter().any(|(freed, _)| !freed.is_empty()), accounts.all.is_empty());
     }
 }

@@ -227,7 +227,13 @@ impl FakeKubelet {
         Ok(())
     }
 
-    /// Forgets a pod, as after its end. Plugins aren't told; that is kubelet's way.
+    /// A pod has ended. Its devices are free, and pod resources don't show them; the checkpoint does until kubelet
+    /// writes it again, with the next allocation or list of devices.
+    pub fn end(&self, pod: &Pod) {
+        self.core.state().free(pod);
+    }
+
+    /// Forgets a pod at once, in the checkpoint too, as when something else follows its end. Plugins aren't told; that is kubelet's way.
     pub fn free(&self, pod: &Pod) -> Result<(), Error> {
         self.core.state().free(pod);
         self.write_checkpoint()

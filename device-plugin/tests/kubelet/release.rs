@@ -42,6 +42,17 @@ async fn a_device_of_a_pod_that_never_used_cni_is_freed_after_its_end() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_that_shows_a_pod_after_its_end_is_renewed() {
+    let node = TestNode::new();
+    let kubelet = node.start_kubelet();
+    let plugin = node.start_plugin();
+    let vf = allocated(&node, &kubelet).await;
+    kubelet.end(&pod("dpdk"));
+    eventually("the mark goes", || node.state(&vf).is_none()).await;
+    plugin.stop().await;
+}
+
+#[tokio::test]
 async fn without_pod_resources_the_checkpoint_tells() {
     let node = TestNode::new();
     let kubelet = FakeKubelet::start_without_pod_resources(node.directory.path()).unwrap();
