@@ -4,6 +4,9 @@
 # The guest's programs are given their deadline by hack/node.
 guest() { hack/node exec --name "$vm" --timeout 300 -- "$@"; }
 
+# Longer than any wait below: what hangs for good ends too, and its check fails.
+kubectl() { timeout --foreground 300 kubectl "$@"; }
+
 # pack NAME FILE ROOTFS: an image for the node to import
 pack() { hack/cluster/image "$1" "$cluster/node/images/$2.tar" "$3"; }
 
