@@ -127,7 +127,8 @@ impl Engine {
         hung_up: CancellationToken,
     ) -> Result<Option<Object>, cni::Error> {
         let started = Instant::now();
-        let outcome = match call.args.command {
+        let command = call.args.command;
+        let outcome = match command {
             Command::Add => self.add(call, hung_up).await.map(Some),
             Command::Del => self.del(call).await.map(|()| None),
             Command::Check => self.check(call).await.map(|()| None),
@@ -139,6 +140,8 @@ impl Engine {
         };
         let milliseconds = started.elapsed().as_millis();
         match &outcome {
+            // The runtime asks for it every few seconds.
+            Ok(_) if command == Command::Status => tracing::debug!(milliseconds, "done"),
             Ok(_) => tracing::info!(milliseconds, "done"),
             Err(error) => tracing::warn!(milliseconds, code = error.code, %error, "failed"),
         }
