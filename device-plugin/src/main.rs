@@ -61,7 +61,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             signals.told_to_stop().await;
             tracing::info!("told to stop");
             stopping.cancel();
-            // The plugin's own end is what is waited for now.
+            // From here on the plugin's own end is waited for.
             std::future::pending::<()>().await;
         };
         tokio::select! {

@@ -112,11 +112,10 @@ pub fn ways_out<'a>(attachments: impl IntoIterator<Item = &'a Attachment>) -> BT
     for attachment in attachments {
         let Some(gateways) = &attachment.default_route else { continue };
         for family in [Family::V4, Family::V6] {
-            let gateways: Vec<IpAddr> =
+            let of_family: Vec<IpAddr> =
                 gateways.iter().copied().filter(|gateway| Family::of(*gateway) == family).collect();
-            let asked = attachment.default_route.as_ref().is_some_and(Vec::is_empty);
-            if !gateways.is_empty() || asked && !ways.contains_key(&family) {
-                ways.insert(family, WayOut { ifname: attachment.ifname.clone(), gateways });
+            if !of_family.is_empty() || gateways.is_empty() && !ways.contains_key(&family) {
+                ways.insert(family, WayOut { ifname: attachment.ifname.clone(), gateways: of_family });
             }
         }
     }

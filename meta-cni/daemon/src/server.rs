@@ -60,11 +60,9 @@ impl Socket {
         }
         // Bound aside and renamed: whoever connects to `path` finds a socket that listens, with its mode.
         let aside = path.with_extension("new");
-        for stale in [&aside] {
-            match fs::remove_file(stale) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-                _ => {}
-            }
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
         }
         let listener = UnixListener::bind(&aside).map_err(failed)?;
         fs::set_permissions(&aside, Permissions::from_mode(0o600)).map_err(failed)?;
