@@ -1,7 +1,7 @@
 //! A blocking netlink client: one request at a time on one socket, which belongs to the namespace it was made in.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -167,37 +167,6 @@ impl Answer {
             complete = true;
         }
         Ok(complete)
-    }
-}
-
-/// A socket that's told of changes to links in the calling thread's namespace.
-#[derive(Debug)]
-pub(crate) struct LinkEvents {
-    socket: Socket,
-}
-
-impl LinkEvents {
-    pub(crate) fn open() -> io::Result<Self> {
-        const RTMGRP_LINK: u32 = 1;
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, RTMGRP_LINK))?;
-        Ok(Self { socket })
-    }
-
-    /// Waits for the next change of any link; `false` when there's none until the deadline.
-    pub(crate) fn wait(&self, deadline: Instant) -> io::Result<bool> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(false);
-        }
-        set_timeout(&self.socket, left)?;
-        match datagram(&self.socket) {
-            // Changes were lost: there were some.
-            Ok(_) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 }
 

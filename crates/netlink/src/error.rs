@@ -39,17 +39,15 @@ pub enum Verb {
     AddRoute,
     /// Remove a route.
     RemoveRoute,
-    /// Wait for a carrier.
-    WaitCarrier,
+    /// Be told of changes of links.
+    Events,
 }
 
 impl Verb {
     /// Whether it changes something.
     pub const fn changes(self) -> bool {
         match self {
-            Self::Open | Self::Links | Self::Vfs | Self::Addresses | Self::Routes | Self::WaitCarrier => {
-                false
-            }
+            Self::Open | Self::Links | Self::Vfs | Self::Addresses | Self::Routes | Self::Events => false,
             Self::SetVf
             | Self::Move
             | Self::Rename
@@ -82,7 +80,7 @@ impl fmt::Display for Verb {
             Self::Routes => "read the routes of",
             Self::AddRoute => "add the route",
             Self::RemoveRoute => "remove the route",
-            Self::WaitCarrier => "wait for the carrier of",
+            Self::Events => "be told of changes of",
         })
     }
 }

@@ -5,15 +5,15 @@ mod request;
 use std::ffi::OsStr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::time::Instant;
 
 use ipnet::IpNet;
 use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use nix::errno::Errno;
 
 use crate::attributes::{Link, NamespaceId, Route, VfChange, VfConfig};
-use crate::client::{DUMP_TRIES, Failure, LinkEvents, Message};
+use crate::client::{DUMP_TRIES, Failure, Message};
 use crate::error::{Error, Verb};
+use crate::events::KernelEvents;
 use crate::ifname::IfName;
 use crate::links::Links;
 use crate::mac::MacAddr;
@@ -117,6 +117,7 @@ fn list<T>(
 
 impl Links for Kernel {
     type Namespace = Namespace;
+    type Events = KernelEvents;
 
     fn host(&self) -> &Namespace {
         &self.host
@@ -281,23 +282,8 @@ impl Links for Kernel {
         change(namespace, Question::new(Verb::RemoveRoute, target), RTM_DELROUTE, &message)
     }
 
-    fn wait_carrier(&self, namespace: &Namespace, ifindex: u32, deadline: Instant) -> Result<bool, Error> {
-        let question = || Question::of_link(Verb::WaitCarrier, ifindex, namespace);
-        let failed = |source| question().failed(Failure::Socket(source));
-        // Listening begins before the first look, so that no change falls between.
-        let events = namespace.run(LinkEvents::open).map_err(failed)?;
-        loop {
-            let Some(link) = self.link(namespace, ifindex)? else {
-                let Question { verb, target } = question();
-                return Err(Error::Absent { verb, target });
-            };
-            if link.carrier {
-                return Ok(true);
-            }
-            if !events.wait(deadline).map_err(failed)? {
-                return Ok(false);
-            }
-        }
+    fn events(&self, namespaces: &[&Namespace]) -> Result<KernelEvents, Error> {
+        KernelEvents::open(namespaces)
     }
 }
 

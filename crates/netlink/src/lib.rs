@@ -5,6 +5,7 @@
 mod attributes;
 mod client;
 mod error;
+mod events;
 mod ifname;
 mod kernel;
 mod links;
@@ -16,9 +17,10 @@ mod wire;
 
 pub use attributes::{Link, LinkState, NamespaceId, Route, VfChange, VfConfig, VlanProto};
 pub use error::{Error, Verb};
+pub use events::KernelEvents;
 pub use ifname::{IF_NAME_MAX, IfName, InvalidIfName};
 pub use kernel::Kernel;
-pub use links::Links;
+pub use links::{LinkEvents, Links};
 pub use mac::{InvalidMac, MacAddr};
 pub use namespace::Namespace;
 pub use nix::errno::Errno;

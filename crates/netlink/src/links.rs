@@ -8,7 +8,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use crate::attributes::{Link, NamespaceId, Route, VfChange, VfConfig};
-use crate::error::Error;
+use crate::error::{Error, Verb};
 use crate::ifname::IfName;
 use crate::mac::MacAddr;
 
@@ -21,6 +21,9 @@ use crate::mac::MacAddr;
 pub trait Links: Debug + Send + Sync {
     /// A network namespace, kept open: it stays usable, and its id isn't reused, when its path is removed.
     type Namespace: Debug + Send + Sync;
+
+    /// What tells of changes of links.
+    type Events: LinkEvents;
 
     /// The namespace where PFs and free VFs are.
     fn host(&self) -> &Self::Namespace;
@@ -101,12 +104,37 @@ pub trait Links: Debug + Send + Sync {
     /// Removes a route; what is `None` in it isn't compared. `ESRCH` when there's none.
     fn remove_route(&self, namespace: &Self::Namespace, route: &Route) -> Result<(), Error>;
 
-    /// Waits until a link is up with a carrier; `false` when it isn't at the deadline. Waits by the kernel's
-    /// events, without polling.
+    /// Begins to note the changes of links in some namespaces. Who looks after this, and waits between looks, misses
+    /// none; but what a driver changes without telling (as a VF's MAC that comes from its PF) is no event.
+    fn events(&self, namespaces: &[&Self::Namespace]) -> Result<Self::Events, Error>;
+
+    /// Waits until a link is up with a carrier; `false` when it isn't at the deadline.
     fn wait_carrier(
         &self,
         namespace: &Self::Namespace,
         ifindex: u32,
         deadline: Instant,
-    ) -> Result<bool, Error>;
+    ) -> Result<bool, Error> {
+        // From before the first look, so that no change falls between.
+        let mut events = self.events(&[namespace])?;
+        loop {
+            let Some(link) = self.link(namespace, ifindex)? else {
+                return Err(Error::Absent { verb: Verb::Links, target: format!("link {ifindex}") });
+            };
+            if link.carrier {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            events.wait(deadline)?;
+        }
+    }
+}
+
+/// Changes of links in some namespaces, noted from when it was made.
+pub trait LinkEvents: Debug + Send {
+    /// Waits for a change since this was made, or last returned; `false` when there's none until the deadline. Any
+    /// number of changes is told once, and some are told that aren't visible.
+    fn wait(&mut self, deadline: Instant) -> Result<bool, Error>;
 }

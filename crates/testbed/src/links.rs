@@ -11,6 +11,7 @@
 
 mod bench;
 pub mod contract;
+mod events;
 mod fault;
 mod model;
 pub mod netns;
@@ -24,6 +25,7 @@ use netlink::{Errno, LinkState, MacAddr, NamespaceId, Verb, VfConfig, VlanProto}
 
 use crate::sysfs::SysfsTree;
 
+pub use events::FakeEvents;
 pub use fault::Call;
 pub use model::{AdminMac, Attribute, DriverModel};
 
@@ -61,16 +63,16 @@ impl FakeLinks {
     /// A machine with a host namespace at `/proc/1/ns/net` and no links.
     pub fn new() -> Self {
         let world = Arc::new(Mutex::new(World::default()));
-        let ino = {
+        let (ino, changed) = {
             let mut world = world.lock().expect("nobody else has it");
             world.host = world.add_space();
-            world.host
+            (world.host, Arc::clone(&world.changed))
         };
         let path = PathBuf::from("/proc/1/ns/net");
         // The host's namespace is never dropped: its pin knows no world.
         let pin = Arc::new(Pin { ino, world: std::sync::Weak::new() });
         world.lock().expect("nobody else has it").paths.insert(path.clone(), Some(Arc::clone(&pin)));
-        Self { world, changed: Arc::default(), host: FakeNamespace { pin, path } }
+        Self { world, changed, host: FakeNamespace { pin, path } }
     }
 
     /// Keeps the interface names below each device of `tree` as this machine's host namespace shows them.
@@ -100,6 +102,7 @@ impl FakeLinks {
         for index in indexes {
             world.add_vf_port(id, index);
         }
+        World::tell(world);
         index
     }
 
@@ -126,7 +129,6 @@ impl FakeLinks {
     pub fn remove_namespace(&self, path: &Path) {
         let removed = self.world().paths.remove(path);
         drop(removed);
-        self.changed.notify_all();
     }
 
     /// Adds a veth pair, both ends in the namespace at `path`.
@@ -137,6 +139,7 @@ impl FakeLinks {
         let (two, port) = world.add_port(peer, space);
         port.cable = Cable::Peer(one);
         world.ports.get_mut(&one).expect("it was just added").cable = Cable::Peer(two);
+        World::tell(world);
     }
 
     /// Gives the link of a device another name, as someone in a pod may do.
@@ -169,8 +172,8 @@ impl FakeLinks {
         if vf.config.mac != mac {
             vf.has_admin_mac = vf.config.mac.is_some_and(|mac| !mac.is_zero());
         }
-        drop(world);
-        self.changed.notify_all();
+        world.count_change_of_vf();
+        World::tell(world);
     }
 
     /// Takes the interface of a VF away, as unbinding its driver does.
@@ -181,8 +184,7 @@ impl FakeLinks {
         if let Some(id) = port {
             world.remove_port(id);
         }
-        drop(world);
-        self.changed.notify_all();
+        World::tell(world);
     }
 
     /// Gives a VF a new interface in the host namespace, as binding its network driver does. Nothing happens when
@@ -200,8 +202,7 @@ impl FakeLinks {
         {
             world.reset(id);
         }
-        drop(world);
-        self.changed.notify_all();
+        World::tell(world);
     }
 
     /// Makes the `nth` call of a verb from now (1 is the next) fail before it does anything.
@@ -252,8 +253,7 @@ impl FakeLinks {
         let id = id.expect("the device has a link");
         edit(world.ports.get_mut(&id).expect("it was just found"));
         world.show(id);
-        drop(world);
-        self.changed.notify_all();
+        World::tell(world);
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

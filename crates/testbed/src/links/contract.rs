@@ -4,6 +4,7 @@
 //! makes a test of each.
 
 mod addressing;
+mod events;
 mod moving;
 mod sriov;
 
@@ -14,6 +15,10 @@ use netlink::{IfName, Link, Links, MacAddr};
 pub use addressing::{
     addresses_are_read_back, carrier_comes_with_the_peer, carrier_of_nothing_is_gone, routes_are_read_back,
     routes_need_a_link_that_is_up,
+};
+pub use events::{
+    a_burst_of_changes_is_told, a_change_before_the_wait_is_told, a_change_ends_a_wait,
+    the_namespaces_that_were_named_are_watched,
 };
 pub use moving::{
     a_move_renames_and_sets_the_mtu, a_move_to_a_taken_altname_changes_nothing,
@@ -201,7 +206,9 @@ macro_rules! links_contract {
             a_move_renames_and_sets_the_mtu, a_moved_link_is_bare, a_move_to_a_taken_name_changes_nothing,
             a_move_to_a_taken_altname_changes_nothing, a_move_with_a_wrong_mtu_changes_nothing,
             a_namespace_outlives_its_path, addresses_are_read_back, routes_are_read_back,
-            routes_need_a_link_that_is_up, carrier_comes_with_the_peer, carrier_of_nothing_is_gone
+            routes_need_a_link_that_is_up, carrier_comes_with_the_peer, carrier_of_nothing_is_gone,
+            a_change_ends_a_wait, a_change_before_the_wait_is_told,
+            the_namespaces_that_were_named_are_watched, a_burst_of_changes_is_told
         );
     };
     (@module $module:ident, $make:expr, $($check:ident),+) => {

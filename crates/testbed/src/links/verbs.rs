@@ -3,14 +3,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
-use std::time::Instant;
 
 use ipnet::IpNet;
 use netlink::{Errno, Error, IfName, Link, Links, MacAddr, NamespaceId, Route, Verb, VfChange, VfConfig};
 
 use super::model::AdminMac;
 use super::world::{PortId, World};
-use super::{FakeLinks, FakeNamespace};
+use super::{FakeEvents, FakeLinks, FakeNamespace};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -42,8 +41,7 @@ impl FakeLinks {
             world.show(id);
             Ok(())
         });
-        drop(world);
-        self.changed.notify_all();
+        World::tell(world);
         outcome.map_err(|errno| Error::refused(verb, target, errno, None))
     }
 }
@@ -128,6 +126,7 @@ impl World {
 
 impl Links for FakeLinks {
     type Namespace = FakeNamespace;
+    type Events = FakeEvents;
 
     fn host(&self) -> &FakeNamespace {
         &self.host
@@ -200,8 +199,8 @@ impl Links for FakeLinks {
         {
             port.mac = mac;
         }
-        drop(world);
-        self.changed.notify_all();
+        world.count_change_of_vf();
+        World::tell(world);
         Ok(())
     }
 
@@ -321,22 +320,9 @@ impl Links for FakeLinks {
         }
     }
 
-    fn wait_carrier(&self, namespace: &FakeNamespace, ifindex: u32, deadline: Instant) -> Result<bool> {
-        let target = target(ifindex, "");
-        let mut world = self.enter(Verb::WaitCarrier, &target)?;
-        loop {
-            let id = world.find(namespace.pin.ino, ifindex);
-            let Some(port) = id.and_then(|id| world.ports.get(&id)) else {
-                return Err(Error::Absent { verb: Verb::WaitCarrier, target });
-            };
-            if world.has_carrier(port) {
-                return Ok(true);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            world = self.changed.wait_timeout(world, left).expect("no test panics with the world locked").0;
-        }
+    fn events(&self, namespaces: &[&FakeNamespace]) -> Result<FakeEvents> {
+        let paths: Vec<String> = namespaces.iter().map(|it| it.path.display().to_string()).collect();
+        let world = self.enter(Verb::Events, &paths.join(", "))?;
+        Ok(FakeEvents::begin(self, &world, namespaces))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
 use ipnet::IpNet;
 use netlink::{Errno, Link, LinkState, MacAddr, Route, VfConfig};
@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) tree: Option<SysfsTree>,
     pub(super) host: u64,
+    /// Wakes who waits for a change, or for a stalled call.
+    pub(super) changed: Arc<Condvar>,
     made: u32,
 }
 
@@ -38,6 +40,10 @@ pub(super) struct World {
 #[derive(Debug, Default)]
 pub(super) struct Space {
     pub(super) routes: Vec<Route>,
+    /// How often its links have changed, as far as the kernel tells of it.
+    pub(super) changes: u64,
+    /// Its links when that was last counted.
+    counted: Vec<Link>,
 }
 
 /// What keeps a namespace alive: its path, or whoever has it open.
@@ -50,7 +56,9 @@ pub(super) struct Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         if let Some(world) = self.world.upgrade() {
-            world.lock().expect("no test panics with the world locked").end_space(self.ino);
+            let mut world = world.lock().expect("no test panics with the world locked");
+            world.end_space(self.ino);
+            World::tell(world);
         }
     }
 }
@@ -101,6 +109,29 @@ impl World {
         let ino = FIRST_INO + u64::from(self.made);
         self.spaces.insert(ino, Space::default());
         ino
+    }
+
+    /// Tells who waits of what has changed.
+    pub(super) fn tell(mut world: MutexGuard<'_, Self>) {
+        let inos: Vec<u64> = world.spaces.keys().copied().collect();
+        for ino in inos {
+            let links: Vec<Link> = world.ports_of(ino).map(|(_, port)| world.link(port)).collect();
+            if let Some(space) = world.spaces.get_mut(&ino)
+                && space.counted != links
+            {
+                space.changes += 1;
+                space.counted = links;
+            }
+        }
+        world.changed.notify_all();
+    }
+
+    /// The kernel tells of a change to a VF as of one to its PF.
+    pub(super) fn count_change_of_vf(&mut self) {
+        let host = self.host;
+        if let Some(space) = self.spaces.get_mut(&host) {
+            space.changes += 1;
+        }
     }
 
     pub(super) fn add_port(&mut self, name: &str, space: u64) -> (PortId, &mut Port) {
