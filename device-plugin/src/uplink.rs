@@ -58,6 +58,8 @@ mod tests {
             mtu: 1500,
             up: true,
             carrier: true,
+            promisc: false,
+            allmulti: false,
             device: None,
             master,
             hardware: 1,

@@ -11,16 +11,22 @@
 //! | `spoofchk`, `trust` | `on` or `off` |
 //! | `link_state` | `auto`, `enable` or `disable` |
 //! | `mtu` | bytes, at most the PF's |
+//! | `promisc`, `allmulti` | `on`, `off`, `true` or `false` |
 //! | `ipam`, `dns` | as the CNI specification has them |
 //! | `logLevel`, `logFile` | accepted: everything that's worth telling is in the error |
 //!
 //! Keys are read regardless of case, and those that aren't known are passed over. `null` and an empty text count as
 //! missing.
 
-use cni::{Args, NetConf, Object, object};
-use netlink::{InvalidMac, LinkState, MacAddr, VlanProto};
-use pci::{InvalidAddress, PciAddress};
+mod error;
+
+use cni::{Args, NetConf, Object};
+use netlink::{LinkState, MacAddr, VlanProto};
+use pci::PciAddress;
+use serde::Deserialize;
 use vf::{Rate, Vlan, Wanted};
+
+pub use error::InvalidConfig;
 
 /// The highest VLAN id; 4095 is reserved.
 const MAX_VLAN: u16 = 4094;
@@ -42,115 +48,6 @@ pub struct Config {
     pub dns: cni::result::Dns,
 }
 
-/// What is wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidConfig {
-    /// A value has the wrong JSON type.
-    #[error("the configuration of the network can't be used")]
-    Read(#[from] object::Error),
-    /// No VF is named.
-    #[error(
-        "\"deviceID\" is missing: it's the PCI address of the VF, which comes from the pod's allocation of the network's resource (k8s.v1.cni.cncf.io/resourceName)"
-    )]
-    NoDevice,
-    /// The VF's name isn't a PCI address.
-    #[error("\"{key}\" can't be used")]
-    Device {
-        /// The key.
-        key: &'static str,
-        /// Why.
-        source: InvalidAddress,
-    },
-    /// Two keys name different VFs.
-    #[error("\"{first}\" is {first_value} and \"{second}\" is {second_value}: they have to name one VF")]
-    Devices {
-        /// A key.
-        first: &'static str,
-        /// Its value.
-        first_value: PciAddress,
-        /// Another key.
-        second: &'static str,
-        /// Its value.
-        second_value: PciAddress,
-    },
-    /// The MAC isn't one.
-    #[error("\"mac\" (from {origin}) can't be used")]
-    Mac {
-        /// Where it was given.
-        origin: &'static str,
-        /// Why.
-        source: InvalidMac,
-    },
-    /// The MAC is a group's, or zero.
-    #[error("\"mac\" {mac} (from {origin}) can't be an interface's address: it's a group address or zero")]
-    NotUnicast {
-        /// Where it was given.
-        origin: &'static str,
-        /// The MAC.
-        mac: MacAddr,
-    },
-    /// A number is out of its range.
-    #[error("\"{key}\" is {value}: it has to be {least} to {most}")]
-    Range {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: i64,
-        /// The lowest value.
-        least: i64,
-        /// The highest value.
-        most: i64,
-    },
-    /// A text is none of those allowed.
-    #[error("\"{key}\" is {value:?}: it has to be {allowed}")]
-    Choice {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
-    /// A key says more about a VLAN, and there's no VLAN.
-    #[error("\"{key}\" needs \"vlan\"{}", if *nonzero { " to be other than 0" } else { "" })]
-    NeedsVlan {
-        /// The key.
-        key: &'static str,
-        /// Whether there is a `vlan`, and it's 0.
-        nonzero: bool,
-    },
-    /// The guaranteed rate is higher than the highest.
-    #[error("\"min_tx_rate\" {min} is higher than \"max_tx_rate\" {max}")]
-    Rates {
-        /// The guaranteed rate in Mbit/s.
-        min: u32,
-        /// The highest rate in Mbit/s.
-        max: u32,
-    },
-    /// `CNI_ARGS` has a key that nobody knows.
-    #[error("CNI_ARGS has the key {0:?}, which isn't known here: leave it out or add IgnoreUnknown=1")]
-    UnknownArg(String),
-}
-
-impl From<InvalidConfig> for cni::Error {
-    fn from(error: InvalidConfig) -> Self {
-        let text = crate::error::chain(&error);
-        match error {
-            InvalidConfig::Read(_) => cni::Error::decode(text),
-            InvalidConfig::UnknownArg(_) => cni::Error::invalid_environment(text),
-            InvalidConfig::NoDevice
-            | InvalidConfig::Device { .. }
-            | InvalidConfig::Devices { .. }
-            | InvalidConfig::Mac { .. }
-            | InvalidConfig::NotUnicast { .. }
-            | InvalidConfig::Range { .. }
-            | InvalidConfig::Choice { .. }
-            | InvalidConfig::NeedsVlan { .. }
-            | InvalidConfig::Rates { .. } => cni::Error::invalid_config(text),
-        }
-    }
-}
-
 impl Config {
     /// Reads and validates a configuration.
     pub fn new(conf: &NetConf, args: &Args) -> Result<Self, InvalidConfig> {
@@ -166,6 +63,8 @@ impl Config {
                 trust: switch(object, "trust")?,
                 link_state: link_state(object)?,
                 mtu: number(object, "mtu", MIN_MTU, u16::MAX.into())?,
+                promisc: boolean(object, "promisc")?,
+                allmulti: boolean(object, "allmulti")?,
             },
             dns: dns(object)?,
         })
@@ -256,11 +155,31 @@ fn rate(object: &Object) -> Result<Option<Rate>, InvalidConfig> {
 }
 
 fn switch(object: &Object, key: &'static str) -> Result<Option<bool>, InvalidConfig> {
-    let Some(text) = text(object, key)? else { return Ok(None) };
+    text(object, key)?.map(|text| on_or_off(key, text)).transpose()
+}
+
+fn on_or_off(key: &'static str, text: String) -> Result<bool, InvalidConfig> {
     match text.to_ascii_lowercase().as_str() {
-        "on" => Ok(Some(true)),
-        "off" => Ok(Some(false)),
+        "on" => Ok(true),
+        "off" => Ok(false),
         _ => Err(choice(key, text, "on or off")),
+    }
+}
+
+/// Keys that the existing plugin doesn't have take what each of its kin would.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected on, off, true or false")]
+enum Boolean {
+    Of(bool),
+    Text(String),
+}
+
+fn boolean(object: &Object, key: &'static str) -> Result<Option<bool>, InvalidConfig> {
+    match object.read(key)? {
+        None => Ok(None),
+        Some(Boolean::Of(on)) => Ok(Some(on)),
+        Some(Boolean::Text(text)) if text.is_empty() => Ok(None),
+        Some(Boolean::Text(text)) => on_or_off(key, text).map(Some),
     }
 }
 

@@ -11,6 +11,10 @@ use crate::mac::MacAddr;
 
 /// One network interface, as its namespace shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the kernel's, and they go in any combination"
+)]
 pub struct Link {
     /// Its index; unique in its namespace, and it may change when the link moves.
     pub index: u32,
@@ -27,6 +31,11 @@ pub struct Link {
     pub up: bool,
     /// Whether it's up and has a carrier.
     pub carrier: bool,
+    /// Whether it was set to take every frame (`ip link set … promisc on`). That it does so for a bridge or a capture
+    /// doesn't show here.
+    pub promisc: bool,
+    /// Whether it was set to take every multicast frame.
+    pub allmulti: bool,
     /// The device it belongs to, as its bus names it: the PCI address of a VF or PF. Linux says it since 5.14
     /// (`IFLA_PARENT_DEV_NAME`), in whatever namespace the link is. A virtio interface names its virtio device.
     pub device: Option<String>,

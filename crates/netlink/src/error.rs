@@ -29,6 +29,10 @@ pub enum Verb {
     SetMtu,
     /// Set a link up or down.
     SetUp,
+    /// Set whether a link takes every frame.
+    SetPromisc,
+    /// Set whether a link takes every multicast frame.
+    SetAllmulti,
     /// Read addresses.
     Addresses,
     /// Add an address.
@@ -55,6 +59,8 @@ impl Verb {
             | Self::SetMac
             | Self::SetMtu
             | Self::SetUp
+            | Self::SetPromisc
+            | Self::SetAllmulti
             | Self::AddAddress
             | Self::AddRoute
             | Self::RemoveRoute => true,
@@ -75,6 +81,8 @@ impl fmt::Display for Verb {
             Self::RemoveAltname => "remove the alternative name",
             Self::SetMac => "set the MAC of",
             Self::SetMtu => "set the MTU of",
+            Self::SetPromisc => "set promisc of",
+            Self::SetAllmulti => "set allmulti of",
             Self::Addresses => "read the addresses of",
             Self::AddAddress => "add the address",
             Self::Routes => "read the routes of",

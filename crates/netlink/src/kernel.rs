@@ -241,6 +241,16 @@ impl Links for Kernel {
         change(namespace, Question::new(Verb::SetUp, target), RTM_SETLINK, &request::set_up(ifindex, up))
     }
 
+    fn set_promisc(&self, namespace: &Namespace, ifindex: u32, on: bool) -> Result<(), Error> {
+        let question = switched(Verb::SetPromisc, ifindex, namespace, on);
+        change(namespace, question, RTM_SETLINK, &request::set_promisc(ifindex, on))
+    }
+
+    fn set_allmulti(&self, namespace: &Namespace, ifindex: u32, on: bool) -> Result<(), Error> {
+        let question = switched(Verb::SetAllmulti, ifindex, namespace, on);
+        change(namespace, question, RTM_SETLINK, &request::set_allmulti(ifindex, on))
+    }
+
     fn add_address(&self, namespace: &Namespace, ifindex: u32, address: IpNet) -> Result<(), Error> {
         let target = format!("{address} to link {ifindex} in {}", namespace.path().display());
         let question = Question::new(Verb::AddAddress, target);
@@ -304,6 +314,11 @@ impl Kernel {
             drop(change(to, question, RTM_SETLINK, &message));
         }
     }
+}
+
+fn switched(verb: Verb, ifindex: u32, namespace: &Namespace, on: bool) -> Question {
+    let state = if on { "on" } else { "off" };
+    Question::new(verb, format!("link {ifindex} in {} to {state}", namespace.path().display()))
 }
 
 fn describe(route: &Route) -> String {

@@ -89,6 +89,13 @@ pub trait Links: Debug + Send + Sync {
     /// Sets a link administratively up or down.
     fn set_up(&self, namespace: &Self::Namespace, ifindex: u32, up: bool) -> Result<(), Error>;
 
+    /// Sets whether a link takes every frame. It stays so when the link moves. A VF's PF may pay attention only
+    /// where it trusts the VF, and says nothing then.
+    fn set_promisc(&self, namespace: &Self::Namespace, ifindex: u32, on: bool) -> Result<(), Error>;
+
+    /// Sets whether a link takes every multicast frame; otherwise as [`Links::set_promisc`].
+    fn set_allmulti(&self, namespace: &Self::Namespace, ifindex: u32, on: bool) -> Result<(), Error>;
+
     /// Adds an address with its prefix. [`Error::is_taken`] when it's there already.
     fn add_address(&self, namespace: &Self::Namespace, ifindex: u32, address: IpNet) -> Result<(), Error>;
 

@@ -53,6 +53,8 @@ impl<'a, L: Links> OnTheWay<'a, L> {
             Step::Rename(name) => links.rename(here, ifindex, name),
             Step::Mtu(mtu) => links.set_mtu(here, ifindex, *mtu),
             Step::Mac(mac) => links.set_mac(here, ifindex, *mac),
+            Step::Promisc(on) => links.set_promisc(here, ifindex, *on),
+            Step::Allmulti(on) => links.set_allmulti(here, ifindex, *on),
             Step::Move { to, name, mtu } => {
                 let Some(there) = self.namespace(*to) else { return Ok(()) };
                 let moved = links.move_link(here, ifindex, there, name, *mtu)?;

@@ -260,12 +260,14 @@ fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Er
             Some(_) => {}
         }
     }
-    let Some(mtu) = wanted.mtu else { return Ok(()) };
-    if settings.netdev.is_none() {
-        return Err(Error::NoInterface { pci, driver: settings.driver.clone().unwrap_or_default() });
+    if let (Some(&attribute), None) = (wanted.of_interface().first(), &settings.netdev) {
+        let driver = settings.driver.clone().unwrap_or_default();
+        return Err(Error::NoInterface { pci, driver, attribute });
     }
-    match &seen.pf {
-        Some(pf) if mtu > pf.mtu => Err(Error::MtuAbovePf { pci, mtu, pf: pf.name.clone(), pf_mtu: pf.mtu }),
+    match (wanted.mtu, &seen.pf) {
+        (Some(mtu), Some(pf)) if mtu > pf.mtu => {
+            Err(Error::MtuAbovePf { pci, mtu, pf: pf.name.clone(), pf_mtu: pf.mtu })
+        }
         _ => Ok(()),
     }
 }

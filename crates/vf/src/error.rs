@@ -170,15 +170,17 @@ pub enum Error {
         /// What was asked for.
         attribute: Attribute,
     },
-    /// A VF without an interface has no MTU.
+    /// An attribute that only an interface has, and a VF without one.
     #[error(
-        "mtu of VF {pci} can't be set: its driver {driver} gives it no interface; set the MTU in the program that uses it"
+        "{attribute} of VF {pci} can't be set: its driver {driver} gives it no interface; leave {attribute} out of the network's configuration, and set it in the program that uses the VF"
     )]
     NoInterface {
         /// The VF.
         pci: PciAddress,
         /// Its driver.
         driver: String,
+        /// What was asked for.
+        attribute: Attribute,
     },
     /// The MTU is larger than the PF's.
     #[error("mtu {mtu} of VF {pci} is larger than {pf_mtu}, the MTU of its PF {pf}")]

@@ -98,6 +98,7 @@ impl<L: Links> Host<L> {
 
 impl From<Link> for Netdev {
     fn from(link: Link) -> Self {
-        Self { name: link.name, mac: link.mac, mtu: link.mtu, up: link.up, altnames: link.altnames }
+        let Link { name, mac, mtu, up, promisc, allmulti, altnames, .. } = link;
+        Self { name, mac, mtu, up, promisc, allmulti, altnames }
     }
 }

@@ -236,6 +236,8 @@ fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<M
             | Step::Down
             | Step::Mac(_)
             | Step::Mtu(_)
+            | Step::Promisc(_)
+            | Step::Allmulti(_)
             | Step::RemoveAltname(_)
             | Step::Rename(_)
             | Step::Up => {}

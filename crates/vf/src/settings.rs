@@ -31,6 +31,12 @@ pub struct Netdev {
     pub mtu: u32,
     /// Whether it's administratively up.
     pub up: bool,
+    /// Whether it's set to take every frame.
+    #[serde(default)]
+    pub promisc: bool,
+    /// Whether it's set to take every multicast frame.
+    #[serde(default)]
+    pub allmulti: bool,
     /// Its alternative names.
     #[serde(default, with = "altnames")]
     pub altnames: Vec<OsString>,
@@ -152,6 +158,8 @@ pub fn differences(wanted: &Situation, found: &Situation) -> Vec<Difference> {
             list.compare("name", &goal.name, &now.name);
             list.compare_known("mac", goal.mac, now.mac);
             list.compare("mtu", &goal.mtu, &now.mtu);
+            list.compare("promisc", &goal.promisc, &now.promisc);
+            list.compare("allmulti", &goal.allmulti, &now.allmulti);
             if goal.up && wanted.place == Place::Pod {
                 list.compare("link", &"up", if now.up { &"up" } else { &"down" });
             }

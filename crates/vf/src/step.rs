@@ -39,6 +39,10 @@ pub enum Step {
     Mtu(u32),
     /// Set the interface's own MAC.
     Mac(MacAddr),
+    /// Set whether the interface takes every frame.
+    Promisc(bool),
+    /// Set whether the interface takes every multicast frame.
+    Allmulti(bool),
     /// Set the interface up.
     Up,
 }
@@ -58,9 +62,15 @@ impl fmt::Display for Step {
             Self::Rename(name) => write!(f, "rename the interface to {name}"),
             Self::Mtu(mtu) => write!(f, "set mtu {mtu}"),
             Self::Mac(mac) => write!(f, "set the interface's mac {mac}"),
+            Self::Promisc(on) => write!(f, "set promisc {}", on_off(*on)),
+            Self::Allmulti(on) => write!(f, "set allmulti {}", on_off(*on)),
             Self::Up => f.write_str("set the interface up"),
         }
     }
+}
+
+const fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
 }
 
 /// What takes a VF from `now` to `goal`, in order; nothing when it's there.
@@ -97,6 +107,8 @@ pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
     if let Some((netdev, goal_netdev)) = netdev {
         steps.extend(place_steps(netdev, goal_netdev, moves.then_some(goal.place)));
         steps.extend(mac.at_last);
+        steps.extend(changed(Some(netdev.promisc), Some(goal_netdev.promisc)).map(Step::Promisc));
+        steps.extend(changed(Some(netdev.allmulti), Some(goal_netdev.allmulti)).map(Step::Allmulti));
         let is_down = !netdev.up || goes_down || moves;
         steps.extend((goal_netdev.up && is_down).then_some(Step::Up));
     }

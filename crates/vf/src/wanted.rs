@@ -25,6 +25,10 @@ pub struct Wanted {
     pub link_state: Option<LinkState>,
     /// The MTU of its interface in bytes.
     pub mtu: Option<u32>,
+    /// Whether its interface takes every frame.
+    pub promisc: Option<bool>,
+    /// Whether its interface takes every multicast frame.
+    pub allmulti: Option<bool>,
 }
 
 /// An attribute by the name that a network's configuration has for it.
@@ -48,6 +52,10 @@ pub enum Attribute {
     LinkState,
     /// `mtu`.
     Mtu,
+    /// `promisc`.
+    Promisc,
+    /// `allmulti`.
+    Allmulti,
 }
 
 impl fmt::Display for Attribute {
@@ -62,6 +70,8 @@ impl fmt::Display for Attribute {
             Self::Trust => "trust",
             Self::LinkState => "link_state",
             Self::Mtu => "mtu",
+            Self::Promisc => "promisc",
+            Self::Allmulti => "allmulti",
         })
     }
 }
@@ -86,6 +96,18 @@ impl Wanted {
         .collect()
     }
 
+    /// The attributes that only an interface has, in the order of the fields.
+    pub fn of_interface(&self) -> Vec<Attribute> {
+        [
+            (self.mtu.is_some(), Attribute::Mtu),
+            (self.promisc.is_some(), Attribute::Promisc),
+            (self.allmulti.is_some(), Attribute::Allmulti),
+        ]
+        .into_iter()
+        .filter_map(|(asked, attribute)| asked.then_some(attribute))
+        .collect()
+    }
+
     /// What a VF of these settings is to become: as before but for what is asked, its interface up in the pod.
     pub fn goal(&self, before: &Settings, ifname: &IfName) -> Situation {
         let mut settings = before.clone();
@@ -102,6 +124,8 @@ impl Wanted {
                 netdev.name = ifname.to_string();
                 netdev.mac = self.mac.or(netdev.mac);
                 netdev.mtu = self.mtu.unwrap_or(netdev.mtu);
+                netdev.promisc = self.promisc.unwrap_or(netdev.promisc);
+                netdev.allmulti = self.allmulti.unwrap_or(netdev.allmulti);
                 netdev.up = true;
                 // The kernel refuses a name that the interface has as an alternative name already.
                 netdev.altnames.retain(|altname| altname != ifname.as_str());

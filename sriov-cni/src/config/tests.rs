@@ -46,8 +46,7 @@ fn nothing_said_is_nothing_asked() {
     let config = Config::new(&conf(""), &args("")).unwrap();
     assert_eq!(config.device.to_string(), DEVICE);
     assert_eq!(config.wanted, Wanted::default());
-    let nulls =
-        r#""vlan":null,"vlanQoS":null,"mac":"","spoofchk":"","trust":null,"link_state":"","mtu":null"#;
+    let nulls = r#""vlan":null,"vlanQoS":null,"mac":"","spoofchk":"","trust":null,"link_state":"","mtu":null,"promisc":null,"allmulti":"""#;
     assert_eq!(wanted(nulls), Wanted::default());
 }
 
@@ -78,6 +77,12 @@ fn switches_and_link_states() {
     let found = wanted(r#""spoofchk":"on","trust":"off","link_state":"enable","mtu":9000"#);
     assert_eq!((found.spoofchk, found.trust), (Some(true), Some(false)));
     assert_eq!((found.link_state, found.mtu), (Some(LinkState::Enable), Some(9000)));
+    for (more, on) in [(r#""on""#, true), (r#""OFF""#, false), ("true", true), ("false", false)] {
+        let found = wanted(&format!(r#""promisc":{more}"#));
+        assert_eq!((found.promisc, found.allmulti), (Some(on), None), "{more}");
+        let found = wanted(&format!(r#""allmulti":{more}"#));
+        assert_eq!((found.promisc, found.allmulti), (None, Some(on)), "{more}");
+    }
     assert_eq!(wanted(r#""link_state":"auto""#).link_state, Some(LinkState::Auto));
     assert_eq!(wanted(r#""link_state":"disable""#).link_state, Some(LinkState::Disable));
 }
@@ -104,6 +109,9 @@ fn switches_and_link_states() {
 #[case(r#""spoofchk":true"#, "spoofchk", 6)]
 #[case(r#""trust":"1""#, "trust", 7)]
 #[case(r#""link_state":"up""#, "link_state", 7)]
+#[case(r#""promisc":"yes""#, "promisc", 7)]
+#[case(r#""promisc":1"#, "promisc", 6)]
+#[case(r#""allmulti":[]"#, "allmulti", 6)]
 #[case(r#""mtu":67"#, "mtu", 7)]
 #[case(r#""mtu":65536"#, "mtu", 7)]
 #[case(r#""mac":"02:00:00:00:00""#, "mac", 7)]
@@ -181,7 +189,7 @@ fn arguments_that_nobody_knows_are_refused_unless_they_are_to_be_ignored() {
 }
 
 /// Keys that are read, and one that isn't.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "mac",
     "vlan",
     "vlanQoS",
@@ -192,6 +200,8 @@ const KEYS: [&str; 16] = [
     "trust",
     "link_state",
     "mtu",
+    "promisc",
+    "allmulti",
     "pciBusID",
     "deviceid",
     "runtimeConfig",

@@ -177,4 +177,4 @@ pub(crate) fn pod(number: u32) -> PathBuf {
 
 /// Everything that an igb can set.
 pub(crate) const EVERYTHING: &str = r#""mac":"02:00:00:00:00:0a","vlan":100,"vlanQoS":3,"max_tx_rate":500,
-    "spoofchk":"off","trust":"on","mtu":1400,"#;
+    "spoofchk":"off","trust":"on","mtu":1400,"promisc":"on","allmulti":true,"#;

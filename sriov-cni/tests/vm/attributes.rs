@@ -67,6 +67,33 @@ fn an_attribute_is_set_and_given_back(#[case] more: &str, #[case] of_pf: Value, 
     }
 }
 
+#[rstest]
+#[case::promisc(r#","promisc":"on""#, true, false)]
+#[case::allmulti(r#","allmulti":true"#, false, true)]
+#[case::both(r#","promisc":true,"allmulti":"on","trust":"on""#, true, true)]
+#[case::neither(r#","promisc":"off","allmulti":false"#, false, false)]
+fn what_an_interface_takes_is_set_and_given_back(
+    #[case] more: &str,
+    #[case] promisc: bool,
+    #[case] allmulti: bool,
+) {
+    let vf = vf(0, 0);
+    let before = vf.look();
+    let pod = Pod::new("takes");
+    let conf = vf.conf(more);
+    add("c1", &pod, &conf).unwrap_or_else(|error| panic!("{conf}: {error}"));
+    let link = pod.link("net1");
+    let flags = link["flags"].to_string();
+    assert_eq!(
+        (flags.contains("\"PROMISC\""), flags.contains("\"ALLMULTI\"")),
+        (promisc, allmulti),
+        "{link}"
+    );
+    assert_eq!(link["promiscuity"], u8::from(promisc), "{link}");
+    del("c1", &pod.path(), &conf).unwrap();
+    vf.assert_clean(&before);
+}
+
 /// One after the other on one VF: what one network asked for doesn't show in the next one's.
 #[test]
 fn networks_on_one_vf_leave_no_traces_for_each_other() {
@@ -155,6 +182,26 @@ fn a_vf_for_user_space_gets_its_attributes_and_stays_under_its_driver() {
     del("c1", &pod.path(), &conf).unwrap();
     vf.assert_clean(&before);
     with_driver(vf, &Driver::Kernel);
+    assert_eq!(vf.look().driver, at_first.driver);
+}
+
+#[rstest]
+#[case("mtu", "1400")]
+#[case("promisc", r#""on""#)]
+#[case("allmulti", "true")]
+fn what_only_an_interface_has_is_refused_for_a_vf_for_user_space(#[case] key: &str, #[case] value: &str) {
+    let vf = vf(1, 3);
+    let at_first = vf.look();
+    with_driver(vf, &Driver::Named("vfio-pci".to_owned()));
+    let before = vf.look();
+    let pod = Pod::new("interfaceless");
+    let error = add("c1", &pod, &vf.conf(&format!(r#","{key}":{value}"#)));
+    let after = (vf.look(), vf.state());
+    with_driver(vf, &Driver::Kernel);
+    let error = error.unwrap_err();
+    let text = error["msg"].as_str().unwrap();
+    assert!(text.starts_with(key) && text.contains("vfio-pci"), "{text}");
+    assert_eq!((&error["code"], after), (&7.into(), (before, None)));
     assert_eq!(vf.look().driver, at_first.driver);
 }
 

@@ -12,7 +12,7 @@ use rstest::rstest;
 
 use crate::node::{Call, LEDGER, PATIENCE, Pod, Vf, add, del, ip, vf};
 
-const MORE: &str = r#","mac":"02:00:00:00:0b:01","vlan":100,"vlanQoS":3,"max_tx_rate":100,"spoofchk":"off","trust":"on","mtu":1400"#;
+const MORE: &str = r#","mac":"02:00:00:00:0b:01","vlan":100,"vlanQoS":3,"max_tx_rate":100,"spoofchk":"off","trust":"on","mtu":1400,"promisc":"on"#;
 
 /// What may happen between ADD and DEL.
 #[rstest]
@@ -30,6 +30,13 @@ const MORE: &str = r#","mac":"02:00:00:00:0b:01","vlan":100,"vlanQoS":3,"max_tx_
     // Without trust it's refused once an admin MAC was set.
     pod.run(&["sh", "-c", "ip link set net1 address 02:00:00:00:0b:99 || true"]);
     pod.run(&["ip", "link", "set", "net1", "mtu", "9000", "up"]);
+})]
+#[case::left_promiscuous(|_: Vf, pod: &Pod| {
+    pod.run(&["ip", "link", "set", "net1", "promisc", "on", "allmulticast", "on"]);
+})]
+#[case::left_promiscuous_and_deleted(|_: Vf, pod: &Pod| {
+    pod.run(&["ip", "link", "set", "net1", "promisc", "on", "allmulticast", "on"]);
+    pod.delete();
 })]
 #[case::changed_and_deleted(|_: Vf, pod: &Pod| {
     pod.run(&["ip", "link", "set", "net1", "mtu", "9000"]);

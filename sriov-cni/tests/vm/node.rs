@@ -81,10 +81,12 @@ impl Vf {
         let of_vf = lines.iter().find(|line| line["vf"] == self.index).unwrap().clone();
         let home = self.home_name().map(|name| {
             let link = ip_json(&["-j", "-d", "link", "show", "dev", &name]);
-            let is_up = link["flags"].as_array().unwrap().iter().any(|flag| flag == "UP");
+            let has = |name: &str| link["flags"].as_array().unwrap().iter().any(|flag| flag == name);
             serde_json::json!({
                 "ifname": link["ifname"], "address": link["address"], "mtu": link["mtu"],
-                "altnames": link["altnames"], "up": is_up,
+                "altnames": link["altnames"], "up": has("UP"),
+                "promisc": [has("PROMISC"), link["promiscuity"]],
+                "allmulti": [has("ALLMULTI"), link["allmulti"]],
             })
         });
         View { pf: of_vf, home, driver: Sysfs::host().function(&self.pci).unwrap().driver }

@@ -66,9 +66,21 @@ pub(super) fn set_mtu(ifindex: u32, mtu: u32) -> LinkMessage {
 }
 
 pub(super) fn set_up(ifindex: u32, up: bool) -> LinkMessage {
+    set_flag(ifindex, LinkFlags::Up, up)
+}
+
+pub(super) fn set_promisc(ifindex: u32, on: bool) -> LinkMessage {
+    set_flag(ifindex, LinkFlags::Promisc, on)
+}
+
+pub(super) fn set_allmulti(ifindex: u32, on: bool) -> LinkMessage {
+    set_flag(ifindex, LinkFlags::Allmulti, on)
+}
+
+fn set_flag(ifindex: u32, flag: LinkFlags, on: bool) -> LinkMessage {
     let mut message = link(ifindex, Vec::new());
-    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
-    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = if on { flag } else { LinkFlags::empty() };
+    message.header.change_mask = flag;
     message
 }
 

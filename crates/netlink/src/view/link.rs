@@ -30,6 +30,8 @@ pub(crate) fn link(payload: &[u8]) -> Result<Link, String> {
         mtu: 0,
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        promisc: header.flags.contains(LinkFlags::Promisc),
+        allmulti: header.flags.contains(LinkFlags::Allmulti),
         device: None,
         master: None,
         hardware: header.link_layer_type.into(),

@@ -161,6 +161,32 @@ pub fn an_mtu_is_read_back<B: Bench>(bench: &B) {
     assert_eq!(link(bench, "one").mtu, 9000);
 }
 
+/// What a link takes besides its own frames is read back, each alone, and stays when the link moves.
+pub fn what_a_link_takes_is_read_back_and_moves_along<B: Bench>(bench: &B) {
+    let one = pair(bench);
+    let links = bench.links();
+    let host = links.host();
+    let flags = |link: &Link| (link.promisc, link.allmulti);
+    assert_eq!(flags(&one), (false, false));
+    links.set_promisc(host, one.index, true).expect("any link takes it");
+    assert_eq!(flags(&link(bench, "one")), (true, false));
+    links.set_allmulti(host, one.index, true).expect("any link takes it");
+    links.set_allmulti(host, one.index, true).expect("it's on already");
+    links.set_promisc(host, one.index, false).expect("it's on");
+    assert_eq!(flags(&link(bench, "one")), (false, true));
+    links.set_promisc(host, one.index, true).expect("any link takes it");
+    links.set_up(host, one.index, true).expect("it's there");
+    assert_eq!(flags(&link(bench, "one")), (true, true));
+
+    let pod = links.open(&bench.add_namespace()).expect("it was just made");
+    let moved = links.move_link(host, one.index, &pod, &name("net1"), None).expect("it can move");
+    assert_eq!(flags(&moved), (true, true));
+    links.set_promisc(&pod, moved.index, false).expect("it's on");
+    links.set_allmulti(&pod, moved.index, false).expect("it's on");
+    let back = links.move_link(&pod, moved.index, host, &name("one"), None).expect("it can move");
+    assert_eq!(flags(&back), (false, false));
+}
+
 /// Whatever is asked of a link that isn't there fails, and says that it's gone.
 pub fn nothing_can_be_changed_of_a_link_that_is_gone<B: Bench>(bench: &B) {
     let links = bench.links();
@@ -172,6 +198,8 @@ pub fn nothing_can_be_changed_of_a_link_that_is_gone<B: Bench>(bench: &B) {
         links.set_mac(host, 9999, MacAddr([2, 0, 0, 0, 0, 1])),
         links.set_mtu(host, 9999, 1500),
         links.set_up(host, 9999, true),
+        links.set_promisc(host, 9999, true),
+        links.set_allmulti(host, 9999, true),
         links.add_address(host, 9999, net),
         links.move_link(host, 9999, &other, &name("net1"), None).map(drop),
     ] {
@@ -202,6 +230,7 @@ macro_rules! links_contract {
         $crate::links_contract!(@module $module, $make,
             no_namespace_is_gone, ids_tell_namespaces_apart, links_are_found, a_rename_is_read_back,
             an_altname_is_removed, a_mac_is_read_back, an_mtu_is_read_back,
+            what_a_link_takes_is_read_back_and_moves_along,
             nothing_can_be_changed_of_a_link_that_is_gone, what_is_no_pf_has_no_vfs,
             a_move_renames_and_sets_the_mtu, a_moved_link_is_bare, a_move_to_a_taken_name_changes_nothing,
             a_move_to_a_taken_altname_changes_nothing, a_move_with_a_wrong_mtu_changes_nothing,

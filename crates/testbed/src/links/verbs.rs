@@ -50,6 +50,10 @@ fn target(ifindex: u32, what: &str) -> String {
     if what.is_empty() { format!("link {ifindex}") } else { format!("link {ifindex}: {what}") }
 }
 
+const fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
 fn set_mtu(world: &mut World, id: PortId, mtu: u32) -> Result<(), Errno> {
     let port = world.ports.get_mut(&id).ok_or(Errno::ENODEV)?;
     if !(68..=port.max_mtu).contains(&mtu) {
@@ -262,6 +266,20 @@ impl Links for FakeLinks {
                 return Ok(());
             }
             world.ports.get_mut(&id).ok_or(Errno::ENODEV)?.up = true;
+            Ok(())
+        })
+    }
+
+    fn set_promisc(&self, namespace: &FakeNamespace, ifindex: u32, on: bool) -> Result<()> {
+        self.alter(Verb::SetPromisc, namespace, ifindex, on_off(on), |world, id| {
+            world.ports.get_mut(&id).ok_or(Errno::ENODEV)?.promisc = on;
+            Ok(())
+        })
+    }
+
+    fn set_allmulti(&self, namespace: &FakeNamespace, ifindex: u32, on: bool) -> Result<()> {
+        self.alter(Verb::SetAllmulti, namespace, ifindex, on_off(on), |world, id| {
+            world.ports.get_mut(&id).ok_or(Errno::ENODEV)?.allmulti = on;
             Ok(())
         })
     }

@@ -1,6 +1,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::wanted::Wanted;
 
 fn situation() -> Situation {
     Situation {
@@ -11,6 +12,8 @@ fn situation() -> Situation {
                 mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
                 mtu: 1500,
                 up: false,
+                promisc: false,
+                allmulti: true,
                 altnames: vec!["enp1s16".into()],
             }),
             admin: Some(Admin {
@@ -43,6 +46,8 @@ fn admin(situation: &mut Situation) -> &mut Admin {
 #[case(|it: &mut Situation| netdev(it).mac = None, "")]
 #[case(|it: &mut Situation| netdev(it).mtu = 9000, "mtu is 9000 in place of 1500")]
 #[case(|it: &mut Situation| netdev(it).up = true, "")]
+#[case(|it: &mut Situation| netdev(it).promisc = true, "promisc is true in place of false")]
+#[case(|it: &mut Situation| netdev(it).allmulti = false, "allmulti is false in place of true")]
 #[case(|it: &mut Situation| netdev(it).altnames.clear(), "")]
 #[case(|it: &mut Situation| netdev(it).altnames.push("left".into()), "alternative name is left in place of none")]
 #[case(|it: &mut Situation| it.settings.netdev = None, "interface is in no namespace in sight in place of enp1s0v0")]
@@ -72,6 +77,15 @@ fn a_baseline_is_read_back_as_written() {
     let bare = Settings { driver: None, netdev: None, admin: None };
     let text = serde_json::to_string(&bare).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), bare);
+}
+
+/// A VF may be away while Patchbay is upgraded.
+#[test]
+fn a_baseline_of_an_earlier_version_is_read() {
+    let text = r#"{"driver":"igbvf","netdev":{"name":"enp1s0v0","mac":"02:00:00:00:00:01","mtu":1500,"up":false},"admin":null}"#;
+    let netdev = serde_json::from_str::<Settings>(text).unwrap().netdev.unwrap();
+    assert_eq!((netdev.promisc, netdev.allmulti), (false, false));
+    assert_eq!(serde_json::from_str::<Wanted>(r#"{"mtu":1400}"#).unwrap().promisc, None);
 }
 
 #[test]

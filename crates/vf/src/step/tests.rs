@@ -43,6 +43,8 @@ fn take(situation: &mut Situation, step: &Step) {
             netdev.name = name.to_string();
         }
         Step::Mtu(mtu) => netdev.mtu = *mtu,
+        Step::Promisc(on) => netdev.promisc = *on,
+        Step::Allmulti(on) => netdev.allmulti = *on,
         Step::Mac(mac) => {
             assert!(!netdev.up, "drivers refuse to change the MAC of what is up");
             assert!(!guarded || admin_mac.is_none(), "the PF refuses it beside an admin MAC");
@@ -99,13 +101,15 @@ prop_compose! {
         mac in mac(),
         mtu in 1400..1402_u32,
         up in any::<bool>(),
+        takes in any::<(bool, bool)>(),
         altnames in proptest::collection::vec("alt[1-3]", 0..2),
         admin in proptest::option::weighted(0.9, admin()),
     ) -> Settings {
         let altnames = altnames.into_iter().map(OsString::from).collect();
+        let (promisc, allmulti) = takes;
         Settings {
             driver: Some(driver.to_owned()),
-            netdev: Some(Netdev { name, mac: Some(mac), mtu, up, altnames }),
+            netdev: Some(Netdev { name, mac: Some(mac), mtu, up, promisc, allmulti, altnames }),
             admin,
         }
     }
@@ -118,6 +122,7 @@ prop_compose! {
         max in proptest::option::of(0..2_u32),
         flags in any::<(Option<bool>, Option<bool>)>(),
         mtu in proptest::option::of(1400..1402_u32),
+        takes in any::<(Option<bool>, Option<bool>)>(),
     ) -> Wanted {
         Wanted {
             mac,
@@ -127,6 +132,8 @@ prop_compose! {
             trust: flags.1,
             link_state: None,
             mtu,
+            promisc: takes.0,
+            allmulti: takes.1,
         }
     }
 }
@@ -194,5 +201,6 @@ fn steps_read_as_sentences() {
         sentence(Step::Move { to: Place::Pod, name: "net1".parse().unwrap(), mtu: Some(1400) }),
         "move the interface to the pod as net1 with mtu 1400"
     );
+    assert_eq!(sentence(Step::Promisc(true)), "set promisc on");
     assert_eq!(sentence(Step::Bind(Driver::Kernel)), "bind to its kernel driver");
 }

@@ -43,6 +43,7 @@ fn every_driver_takes_and_returns_everything() {
             ("net1", Some(MAC), 1400, true),
             "{driver}"
         );
+        assert_eq!((link.promisc, link.allmulti), (true, true), "{driver}");
         let config = machine.look(machine.vf()).config;
         assert_eq!((config.mac, config.vlan, config.qos, config.max_tx_rate), (Some(MAC), 100, 3, 500));
         assert_eq!((config.spoofchk, config.trust), (Some(false), Some(true)));
@@ -150,7 +151,8 @@ fn a_vf_for_user_space_gets_its_attributes_and_stays_where_it_is() {
     let machine = Machine::new(spec, DriverModel::igb());
     let before = machine.look(machine.vf());
     assert!(before.link.is_none());
-    let attached = machine.attach(&Wanted { mtu: None, ..everything() }).unwrap();
+    let of_its_pf = Wanted { mtu: None, promisc: None, allmulti: None, ..everything() };
+    let attached = machine.attach(&of_its_pf).unwrap();
     assert_eq!((attached.kernel, attached.ifindex, attached.mac), (false, None, Some(MAC)));
     assert_eq!(attached.mtu, Some(1500));
     assert_eq!(machine.look(machine.vf()).config.vlan, 100);
@@ -159,8 +161,20 @@ fn a_vf_for_user_space_gets_its_attributes_and_stays_where_it_is() {
     assert_eq!(machine.look(machine.vf()), before);
     assert_eq!(machine.state(machine.vf()), None);
 
-    let error = machine.attach(&everything()).unwrap_err();
-    assert!(matches!(error, Error::NoInterface { .. }) && error.to_string().contains("vfio-pci"), "{error}");
+    for (wanted, of_interface) in [
+        (Wanted { mtu: Some(1400), ..of_its_pf.clone() }, Attribute::Mtu),
+        (Wanted { promisc: Some(true), ..of_its_pf.clone() }, Attribute::Promisc),
+        (Wanted { allmulti: Some(false), ..of_its_pf }, Attribute::Allmulti),
+    ] {
+        let error = machine.attach(&wanted).unwrap_err();
+        assert!(
+            matches!(error, Error::NoInterface { attribute, .. } if attribute == of_interface),
+            "{error:?}"
+        );
+        let text = error.to_string();
+        assert!(text.contains("vfio-pci") && text.starts_with(&of_interface.to_string()), "{text}");
+        assert_eq!(machine.state(machine.vf()), None);
+    }
 }
 
 /// As in a virtual machine that was given the VF alone.

@@ -56,6 +56,12 @@ fn what_was_never_attached_is_left_alone() {
     let namespace = machine.links.open(&pod(1)).unwrap();
     machine.links.set_mtu(&namespace, machine.in_pod(1).unwrap().index, 9000).unwrap();
 })]
+#[case::left_promiscuous(|machine: &Machine| {
+    let namespace = machine.links.open(&pod(1)).unwrap();
+    let ifindex = machine.in_pod(1).unwrap().index;
+    machine.links.set_promisc(&namespace, ifindex, true).unwrap();
+    machine.links.set_allmulti(&namespace, ifindex, true).unwrap();
+})]
 #[case::down(|machine: &Machine| {
     let namespace = machine.links.open(&pod(1)).unwrap();
     machine.links.set_up(&namespace, machine.in_pod(1).unwrap().index, false).unwrap();
@@ -109,7 +115,7 @@ fn a_vf_for_user_space_comes_back_under_that_driver() {
     machine.tree.set_driver(&machine.vf(), Some("igbvf"));
     machine.tree.set_driver(&machine.vf(), Some("vfio-pci"));
     let before = machine.look(machine.vf());
-    machine.attach(&Wanted { mtu: None, ..everything() }).unwrap();
+    machine.attach(&Wanted { mtu: None, promisc: None, allmulti: None, ..everything() }).unwrap();
     machine.tree.set_driver(&machine.vf(), Some("uio_pci_generic"));
     machine.tree.set_driver(&machine.vf(), None);
     machine.detach(1).unwrap_or_else(|error| panic!("{}", error.chain()));

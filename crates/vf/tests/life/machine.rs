@@ -170,5 +170,7 @@ pub(crate) fn everything() -> Wanted {
         trust: Some(true),
         link_state: None,
         mtu: Some(1400),
+        promisc: Some(true),
+        allmulti: Some(true),
     }
 }
