@@ -11,6 +11,7 @@
 //! | `spoofchk`, `trust` | `on` or `off` |
 //! | `link_state` | `auto`, `enable` or `disable` |
 //! | `mtu` | bytes, at most the PF's |
+//! | `vlanTrunk` | VLANs that the VF may tag itself: `"100,200-210"`, or `[{"id":100},{"minID":200,"maxID":210}]` |
 //! | `promisc`, `allmulti` | `on`, `off`, `true` or `false` |
 //! | `ipam`, `dns` | as the CNI specification has them |
 //! | `logLevel`, `logFile` | accepted: everything that's worth telling is in the error |
@@ -19,6 +20,7 @@
 //! missing.
 
 mod error;
+mod trunk;
 
 use cni::{Args, NetConf, Object};
 use netlink::{LinkState, MacAddr, VlanProto};
@@ -62,6 +64,7 @@ impl Config {
                 spoofchk: switch(object, "spoofchk")?,
                 trust: switch(object, "trust")?,
                 link_state: link_state(object)?,
+                trunk: trunk::trunk(object)?,
                 mtu: number(object, "mtu", MIN_MTU, u16::MAX.into())?,
                 promisc: boolean(object, "promisc")?,
                 allmulti: boolean(object, "allmulti")?,

@@ -45,12 +45,14 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::NoPf { .. }
         | vf::Error::Unsupported { .. }
         | vf::Error::NoInterface { .. }
+        | vf::Error::TrunkTooLong { .. }
         | vf::Error::MtuAbovePf { .. }
         | vf::Error::NotUnicast { .. } => code::INVALID_CONFIG,
         vf::Error::LeftByExistingPlugin { .. } | vf::Error::NoDriver { .. } => VF_UNUSABLE,
         vf::Error::Links { .. }
         | vf::Error::Step { .. }
         | vf::Error::Bind { .. }
+        | vf::Error::Trunk { .. }
         | vf::Error::ReadBack { .. } => VF_REFUSED,
         vf::Error::NotOwned { .. } => VF_NOT_OWNED,
     }

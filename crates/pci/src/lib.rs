@@ -7,8 +7,12 @@ mod address;
 mod bind;
 mod function;
 mod sysfs;
+mod trunk;
+mod vlans;
 
 pub use address::{InvalidAddress, PciAddress};
 pub use bind::{BindError, Driver};
 pub use function::{Function, IommuGroup, Scan, Sriov, USERSPACE_DRIVERS, VFIO_PCI, VirtualFunction};
 pub use sysfs::{Error, Sysfs};
+pub use trunk::{TrunkDialect, TrunkError};
+pub use vlans::{InvalidVlans, Vlans};

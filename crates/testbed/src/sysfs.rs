@@ -12,6 +12,7 @@
 
 mod kernel;
 mod tree;
+mod trunk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -145,6 +146,7 @@ struct Made {
     natural: BTreeMap<PciAddress, String>,
     /// Drivers that never take a device.
     broken: BTreeSet<String>,
+    trunks: Vec<trunk::Trunk>,
 }
 
 impl Default for SysfsTree {

@@ -3,11 +3,13 @@
 use netlink::{IfName, Links};
 use pci::PciAddress;
 
+use crate::driver;
 use crate::error::Error;
 use crate::host::Host;
 use crate::observe::Seen;
 use crate::settings::Place;
 use crate::step::Step;
+use crate::wanted::Attribute;
 
 /// A VF on its way: what is known of it, and the namespace that counts as the pod's.
 #[derive(Debug)]
@@ -25,11 +27,41 @@ impl<'a, L: Links> OnTheWay<'a, L> {
 
     /// Takes a step.
     pub(crate) fn take(&mut self, step: &Step) -> Result<(), Error> {
-        if let Step::Bind(driver) = step {
-            let pci = self.pci;
-            return self.host.sysfs.bind(&pci, driver).map_err(|source| Error::Bind { pci, source });
+        let pci = self.pci;
+        match step {
+            Step::Bind(driver) => {
+                self.host.sysfs.bind(&pci, driver).map_err(|source| Error::Bind { pci, source })
+            }
+            Step::AllowVlans(_) | Step::ForbidVlans(_) => self.change_trunk(step),
+            Step::Down
+            | Step::RemoveAltname(_)
+            | Step::Admin(_)
+            | Step::Move { .. }
+            | Step::Rename(_)
+            | Step::Mtu(_)
+            | Step::Mac(_)
+            | Step::Promisc(_)
+            | Step::Allmulti(_)
+            | Step::Up => self.change(step).map_err(|source| self.refused(step, source)),
         }
-        self.change(step).map_err(|source| self.refused(step, source))
+    }
+
+    fn change_trunk(&self, step: &Step) -> Result<(), Error> {
+        // These steps are planned only where a PF's driver shows a trunk.
+        let Some(pf) = &self.seen.pf else { return Ok(()) };
+        let (sysfs, pci) = (&self.host.sysfs, self.pci);
+        let outcome = match (step, driver::trunk(&pf.driver)) {
+            (Step::AllowVlans(vlans), Some(dialect)) => sysfs.allow_vlans(&pf.pci, pf.vf, dialect, vlans),
+            (Step::ForbidVlans(vlans), Some(dialect)) => sysfs.forbid_vlans(&pf.pci, pf.vf, dialect, vlans),
+            (_, _) => Ok(()),
+        };
+        outcome.map_err(|source| {
+            if source.is_unsupported() {
+                Error::Unsupported { pci, driver: pf.driver.clone(), attribute: Attribute::VlanTrunk }
+            } else {
+                Error::Trunk { pci, source }
+            }
+        })
     }
 
     /// Moves the interface home under a name that nobody else has, where the move that was planned fails.
@@ -62,7 +94,7 @@ impl<'a, L: Links> OnTheWay<'a, L> {
                 self.seen.situation.place = *to;
                 Ok(())
             }
-            Step::Admin(_) | Step::Bind(_) => Ok(()),
+            Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_) | Step::Bind(_) => Ok(()),
         }
     }
 

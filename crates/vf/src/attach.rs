@@ -254,11 +254,19 @@ fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Er
             // An interface takes its MAC without a PF as well.
             None if attribute == Attribute::Mac && settings.netdev.is_some() => {}
             None => return Err(Error::NoPf { pci, attribute }),
-            Some(PfLink { driver, .. }) if driver::is_unsupported(driver, attribute) => {
+            Some(PfLink { driver, .. })
+                if driver::is_unsupported(driver, attribute)
+                    || attribute == Attribute::VlanTrunk && !has_trunk(settings) =>
+            {
                 return Err(Error::Unsupported { pci, driver: driver.clone(), attribute });
             }
             Some(_) => {}
         }
+    }
+    if let (Some(vlans), Some(pf)) = (&wanted.trunk, &seen.pf)
+        && driver::trunk(&pf.driver).is_some_and(|dialect| !dialect.can_show(vlans))
+    {
+        return Err(Error::TrunkTooLong { pci, driver: pf.driver.clone(), vlans: vlans.len() });
     }
     if let (Some(&attribute), None) = (wanted.of_interface().first(), &settings.netdev) {
         let driver = settings.driver.clone().unwrap_or_default();
@@ -270,6 +278,10 @@ fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Er
         }
         _ => Ok(()),
     }
+}
+
+fn has_trunk(settings: &Settings) -> bool {
+    settings.admin.as_ref().is_some_and(|admin| admin.trunk.is_some())
 }
 
 /// What the kernel calls unsupported is the same error as what the table says beforehand.

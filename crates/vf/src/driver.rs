@@ -3,6 +3,8 @@
 //! A driver that isn't listed is asked, and its answer counts: what it refuses as unsupported becomes the same
 //! error that the table gives beforehand.
 
+use pci::TrunkDialect;
+
 use crate::wanted::Attribute;
 
 /// How an admin MAC comes to be the MAC of the VF's interface.
@@ -77,6 +79,36 @@ pub const VF_DRIVERS: [VfDriver; 5] = [
         source: "k8snetworkplumbingwg/sriov-cni: an existing interface keeps its MAC, both are set there",
     },
 ];
+
+/// What is known of how a PF's driver restricts the VLANs that a VF may tag itself. Linux itself has no way to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trunk {
+    /// The driver's name.
+    pub pf_driver: &'static str,
+    /// How it writes and shows them.
+    pub dialect: TrunkDialect,
+    /// How that is known.
+    pub source: &'static str,
+}
+
+/// The drivers of PFs that have a file `trunk` for each VF, in their makers' editions.
+pub const TRUNKS: [Trunk; 2] = [
+    Trunk {
+        pf_driver: "mlx5_core",
+        dialect: TrunkDialect::Spans,
+        source: "NVIDIA's driver package (MLNX_OFED), trunk_show and trunk_store: each VLAN in a line of at most a page; EPERM beside a VLAN",
+    },
+    Trunk {
+        pf_driver: "i40e",
+        dialect: TrunkDialect::Lists,
+        source: "Intel's own edition of i40e, its README and vfd_trunk_store: lists as the kernel's bitmaps have them; what isn't there to remove is passed over",
+    },
+];
+
+/// How a PF's driver restricts a VF's VLANs, if it's known to.
+pub fn trunk(pf_driver: &str) -> Option<TrunkDialect> {
+    TRUNKS.iter().find(|trunk| trunk.pf_driver == pf_driver).map(|trunk| trunk.dialect)
+}
 
 /// Whether a PF's driver is known to be unable to do something.
 pub fn is_unsupported(pf_driver: &str, attribute: Attribute) -> bool {

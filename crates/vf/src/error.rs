@@ -182,6 +182,26 @@ pub enum Error {
         /// What was asked for.
         attribute: Attribute,
     },
+    /// The VLANs that the VF may tag itself can't be read or changed.
+    #[error("can't use vlanTrunk of VF {pci}")]
+    Trunk {
+        /// The VF.
+        pci: PciAddress,
+        /// Why.
+        source: pci::TrunkError,
+    },
+    /// More VLANs than the driver can show at once.
+    #[error(
+        "vlanTrunk of VF {pci} has {vlans} VLANs, more than its PF's driver {driver} can show, so that nobody could tell whether they're set: ask for fewer"
+    )]
+    TrunkTooLong {
+        /// The VF.
+        pci: PciAddress,
+        /// The PF's driver.
+        driver: String,
+        /// How many were asked for.
+        vlans: usize,
+    },
     /// The MTU is larger than the PF's.
     #[error("mtu {mtu} of VF {pci} is larger than {pf_mtu}, the MTU of its PF {pf}")]
     MtuAbovePf {
@@ -264,6 +284,8 @@ impl Error {
             | Self::NoPf { .. }
             | Self::Unsupported { .. }
             | Self::NoInterface { .. }
+            | Self::Trunk { .. }
+            | Self::TrunkTooLong { .. }
             | Self::MtuAbovePf { .. }
             | Self::NotUnicast { .. }
             | Self::Bind { .. }

@@ -1,8 +1,9 @@
 //! Looking at a VF from all sides: sysfs, its PF, and its interface wherever that is.
 
 use netlink::{Link, Links};
-use pci::{Function, PciAddress};
+use pci::{Function, PciAddress, Vlans};
 
+use crate::driver;
 use crate::error::Error;
 use crate::host::{Host, poll};
 use crate::record::Baseline;
@@ -22,6 +23,7 @@ pub(crate) struct Seen {
 /// A PF as the way to its VF.
 #[derive(Clone, Debug)]
 pub(crate) struct PfLink {
+    pub(crate) pci: PciAddress,
     pub(crate) ifindex: u32,
     pub(crate) name: String,
     pub(crate) mtu: u32,
@@ -37,7 +39,7 @@ impl<L: Links> Host<L> {
         let links = |source| Error::Links { pci, source };
         let pf = self.pf_link(&function)?;
         let admin = match &pf {
-            Some(pf) => Some(Admin::from(self.links.vf(pf.ifindex, pf.vf).map_err(links)?)),
+            Some(pf) => Some(self.admin(pci, pf)?),
             None => None,
         };
         let name = pci.to_string();
@@ -57,6 +59,20 @@ impl<L: Links> Host<L> {
         Ok(Seen { situation: Situation { settings, place }, pf, ifindex })
     }
 
+    fn admin(&self, pci: PciAddress, pf: &PfLink) -> Result<Admin, Error> {
+        let config = self.links.vf(pf.ifindex, pf.vf).map_err(|source| Error::Links { pci, source })?;
+        let mut admin = Admin::from(config);
+        if let Some(dialect) = driver::trunk(&pf.driver) {
+            let trunk = self.sysfs.trunk(&pf.pci, pf.vf, dialect);
+            admin.trunk = trunk.map_err(|source| Error::Trunk { pci, source })?;
+            if admin.vlan.tags() {
+                // A VF in a VLAN tags nothing itself, and some drivers show that VLAN here too.
+                admin.trunk = admin.trunk.map(|_| Vlans::default());
+            }
+        }
+        Ok(admin)
+    }
+
     fn pf_link(&self, function: &Function) -> Result<Option<PfLink>, Error> {
         let Some(vf) = function.vf else { return Ok(None) };
         let links = |source| Error::Links { pci: function.address, source };
@@ -65,7 +81,14 @@ impl<L: Links> Host<L> {
         let pf =
             self.sysfs.function(&vf.pf).map_err(|source| Error::Device { pci: function.address, source })?;
         let driver = pf.driver.unwrap_or_default();
-        Ok(Some(PfLink { ifindex: link.index, name: link.name, mtu: link.mtu, driver, vf: vf.index }))
+        Ok(Some(PfLink {
+            pci: vf.pf,
+            ifindex: link.index,
+            name: link.name,
+            mtu: link.mtu,
+            driver,
+            vf: vf.index,
+        }))
     }
 
     /// Looks at a VF that is to come home, waiting where the kernel is about to bring its interface there, and

@@ -232,6 +232,8 @@ fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<M
                 break;
             }
             Step::Admin(_)
+            | Step::AllowVlans(_)
+            | Step::ForbidVlans(_)
             | Step::Bind(_)
             | Step::Down
             | Step::Mac(_)

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use netlink::{LinkState, MacAddr, VfConfig, VlanProto};
+use pci::Vlans;
 use serde::{Deserialize, Serialize};
 
 /// Everything about a VF that a pod or its network may change.
@@ -58,6 +59,9 @@ pub struct Admin {
     pub trust: Option<bool>,
     /// The link state it's shown; `None` where the driver doesn't say.
     pub link_state: Option<LinkState>,
+    /// The VLANs that it may tag itself, none for any; `None` where the driver can't restrict them.
+    #[serde(default)]
+    pub trunk: Option<Vlans>,
 }
 
 /// A VLAN tag.
@@ -69,6 +73,13 @@ pub struct Vlan {
     pub qos: u8,
     /// The tag's protocol.
     pub proto: VlanProto,
+}
+
+impl Vlan {
+    /// Whether the PF tags frames: with an id, or with a priority alone.
+    pub const fn tags(&self) -> bool {
+        self.id != 0 || self.qos != 0
+    }
 }
 
 /// Rates in Mbit/s, 0 for none.
@@ -89,6 +100,8 @@ impl From<VfConfig> for Admin {
             spoofchk: config.spoofchk,
             trust: config.trust,
             link_state: config.link_state,
+            // It isn't in what the kernel's own interface tells.
+            trunk: None,
         }
     }
 }
@@ -190,12 +203,18 @@ pub fn differences(wanted: &Situation, found: &Situation) -> Vec<Difference> {
             list.compare_known("spoofchk", goal.spoofchk, now.spoofchk);
             list.compare_known("trust", goal.trust, now.trust);
             list.compare_known("link_state", goal.link_state, now.link_state);
+            list.compare_known("vlanTrunk", goal.trunk.as_ref().map(ids), now.trunk.as_ref().map(ids));
         }
         (Some(_), None) => list.add("PF", "in sight".to_owned(), "out of sight".to_owned()),
         // A PF that has come into sight since shows more than there is to restore.
         (None, _) => {}
     }
     list.0
+}
+
+/// VLANs for a person to read.
+fn ids(vlans: &Vlans) -> String {
+    if vlans.is_empty() { "any".to_owned() } else { vlans.to_string() }
 }
 
 fn text(driver: Option<&String>) -> String {

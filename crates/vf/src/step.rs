@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use netlink::{IfName, MacAddr, VfChange};
-use pci::{Driver, USERSPACE_DRIVERS};
+use pci::{Driver, USERSPACE_DRIVERS, Vlans};
 
 use crate::driver::{self, AdminMac};
 use crate::settings::{Admin, Netdev, Place, Situation};
@@ -22,6 +22,10 @@ pub enum Step {
     RemoveAltname(OsString),
     /// Set an attribute through the PF.
     Admin(VfChange),
+    /// Let the VF tag these VLANs too.
+    AllowVlans(Vlans),
+    /// Don't let the VF tag these VLANs any more.
+    ForbidVlans(Vlans),
     /// Give the VF a driver.
     Bind(Driver),
     /// Move the interface, renaming it and setting its MTU on the way.
@@ -53,6 +57,8 @@ impl fmt::Display for Step {
             Self::Down => f.write_str("set the interface down"),
             Self::RemoveAltname(name) => write!(f, "remove alternative name {}", name.display()),
             Self::Admin(change) => write!(f, "set {change}"),
+            Self::AllowVlans(vlans) => write!(f, "add {vlans} to vlanTrunk"),
+            Self::ForbidVlans(vlans) => write!(f, "take {vlans} from vlanTrunk"),
             Self::Bind(Driver::Named(name)) => write!(f, "bind to {name}"),
             Self::Bind(Driver::Kernel) => f.write_str("bind to its kernel driver"),
             Self::Move { to, name, mtu: None } => write!(f, "move the interface to {to} as {name}"),
@@ -182,7 +188,15 @@ fn attribute_steps(now: &Admin, goal: &Admin) -> Vec<Step> {
     changes.extend(changed(now.spoofchk, goal.spoofchk).map(VfChange::SpoofCheck));
     changes.extend(changed(now.trust, goal.trust).map(VfChange::Trust));
     changes.extend(changed(now.link_state, goal.link_state).map(VfChange::LinkState));
-    changes.into_iter().map(Step::Admin).collect()
+    // A driver takes a VLAN only while there's no trunk, and a trunk only while there's no VLAN.
+    let (forbidden, allowed) = trunk_steps(now, goal);
+    forbidden.into_iter().chain(changes.into_iter().map(Step::Admin)).chain(allowed).collect()
+}
+
+fn trunk_steps(now: &Admin, goal: &Admin) -> (Option<Step>, Option<Step>) {
+    let (Some(now), Some(goal)) = (&now.trunk, &goal.trunk) else { return (None, None) };
+    let some = |vlans: Vlans| Some(vlans).filter(|vlans| !vlans.is_empty());
+    (some(now.without(goal)).map(Step::ForbidVlans), some(goal.without(now)).map(Step::AllowVlans))
 }
 
 fn changed<T: PartialEq + Copy>(now: Option<T>, goal: Option<T>) -> Option<T> {

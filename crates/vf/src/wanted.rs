@@ -3,6 +3,7 @@
 use std::fmt;
 
 use netlink::{IfName, LinkState, MacAddr};
+use pci::Vlans;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{Place, Rate, Settings, Situation, Vlan};
@@ -23,6 +24,8 @@ pub struct Wanted {
     pub trust: Option<bool>,
     /// The link state it's shown.
     pub link_state: Option<LinkState>,
+    /// The VLANs that it may tag itself, none for any.
+    pub trunk: Option<Vlans>,
     /// The MTU of its interface in bytes.
     pub mtu: Option<u32>,
     /// Whether its interface takes every frame.
@@ -50,6 +53,8 @@ pub enum Attribute {
     Trust,
     /// `link_state`.
     LinkState,
+    /// `vlanTrunk`.
+    VlanTrunk,
     /// `mtu`.
     Mtu,
     /// `promisc`.
@@ -69,6 +74,7 @@ impl fmt::Display for Attribute {
             Self::SpoofCheck => "spoofchk",
             Self::Trust => "trust",
             Self::LinkState => "link_state",
+            Self::VlanTrunk => "vlanTrunk",
             Self::Mtu => "mtu",
             Self::Promisc => "promisc",
             Self::Allmulti => "allmulti",
@@ -90,6 +96,7 @@ impl Wanted {
             (self.spoofchk.is_some(), Attribute::SpoofCheck),
             (self.trust.is_some(), Attribute::Trust),
             (self.link_state.is_some(), Attribute::LinkState),
+            (self.trunk.is_some(), Attribute::VlanTrunk),
         ]
         .into_iter()
         .filter_map(|(asked, attribute)| asked.then_some(attribute))
@@ -118,6 +125,14 @@ impl Wanted {
             admin.spoofchk = self.spoofchk.or(admin.spoofchk);
             admin.trust = self.trust.or(admin.trust);
             admin.link_state = self.link_state.or(admin.link_state);
+            // A VF in a VLAN of its own tags nothing itself: no driver has both.
+            if admin.vlan.tags() {
+                admin.trunk = admin.trunk.as_ref().map(|_| Vlans::default());
+            }
+            if let (Some(trunk), Some(_)) = (&self.trunk, &admin.trunk) {
+                admin.trunk = Some(trunk.clone());
+                admin.vlan = self.vlan.unwrap_or_default();
+            }
         }
         let place = match &mut settings.netdev {
             Some(netdev) => {

@@ -2,7 +2,7 @@
 
 use cni::object;
 use netlink::{InvalidMac, MacAddr};
-use pci::{InvalidAddress, PciAddress};
+use pci::{InvalidAddress, InvalidVlans, PciAddress};
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,22 @@ pub enum InvalidConfig {
         /// Whether there is a `vlan`, and it's 0.
         nonzero: bool,
     },
+    /// What's said of VLANs isn't a set of them.
+    #[error("\"vlanTrunk\" can't be used")]
+    Trunk(#[from] InvalidVlans),
+    /// A range without one of its ends, or neither a range nor a VLAN.
+    #[error(
+        "\"vlanTrunk\" has an element without VLANs: it has to have \"id\", or both \"minID\" and \"maxID\""
+    )]
+    NoVlans,
+    /// A VF in a VLAN has no tags of its own.
+    #[error(
+        "\"vlan\" is {vlan}, so \"vlanTrunk\" can't be: a VF in a VLAN tags no frames itself; leave one of the two out"
+    )]
+    TrunkInVlan {
+        /// The VLAN.
+        vlan: u16,
+    },
     /// The guaranteed rate is higher than the highest.
     #[error("\"min_tx_rate\" {min} is higher than \"max_tx_rate\" {max}")]
     Rates {
@@ -108,6 +124,9 @@ impl From<InvalidConfig> for cni::Error {
             | InvalidConfig::Range { .. }
             | InvalidConfig::Choice { .. }
             | InvalidConfig::NeedsVlan { .. }
+            | InvalidConfig::Trunk(_)
+            | InvalidConfig::NoVlans
+            | InvalidConfig::TrunkInVlan { .. }
             | InvalidConfig::Rates { .. } => cni::Error::invalid_config(text),
         }
     }

@@ -87,6 +87,28 @@ fn switches_and_link_states() {
     assert_eq!(wanted(r#""link_state":"disable""#).link_state, Some(LinkState::Disable));
 }
 
+#[rstest]
+#[case(r#""vlanTrunk":"100,200-210""#, Some("100,200-210"))]
+#[case(r#""vlanTrunk":" 5 - 7, 6,8""#, Some("5-8"))]
+#[case(r#""vlanTrunk":100"#, Some("100"))]
+#[case(r#""vlanTrunk":[{"id":100},{"minID":200,"maxID":210}]"#, Some("100,200-210"))]
+#[case(r#""vlanTrunk":[{"id":4094,"minID":1,"maxID":2},100]"#, Some("1-2,100,4094"))]
+#[case(r#""vlantrunk":[{"ID":9}],"vlan":0"#, Some("9"))]
+#[case(r#""vlanTrunk":"""#, None)]
+#[case(r#""vlanTrunk":[]"#, None)]
+#[case(r#""vlanTrunk":[],"vlan":5"#, None)]
+#[case(r#""vlanTrunk":null"#, None)]
+fn trunks(#[case] more: &str, #[case] expected: Option<&str>) {
+    assert_eq!(wanted(more).trunk.map(|vlans| vlans.to_string()).as_deref(), expected);
+}
+
+#[test]
+fn a_trunk_and_a_vlan_are_refused_with_both_names() {
+    let error = refused(r#""vlanTrunk":"100","vlan":5"#);
+    assert_eq!(error.code, 7);
+    assert!(error.msg.contains("\"vlanTrunk\"") && error.msg.contains("\"vlan\" is 5"), "{error}");
+}
+
 /// What is wrong, the key that the error has to name, and its code.
 #[rstest]
 #[case(r#""vlan":-1"#, "vlan", 7)]
@@ -109,6 +131,20 @@ fn switches_and_link_states() {
 #[case(r#""spoofchk":true"#, "spoofchk", 6)]
 #[case(r#""trust":"1""#, "trust", 7)]
 #[case(r#""link_state":"up""#, "link_state", 7)]
+#[case(r#""vlanTrunk":"0""#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":"4095""#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":"210-200""#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":"all""#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":-1"#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":true"#, "vlanTrunk", 6)]
+#[case(r#""vlanTrunk":{"id":5}"#, "vlanTrunk", 6)]
+#[case(r#""vlanTrunk":["5"]"#, "vlanTrunk", 6)]
+#[case(r#""vlanTrunk":[{"idd":5}]"#, "vlanTrunk", 6)]
+#[case(r#""vlanTrunk":[{}]"#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":[{"id":0}]"#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":[{"minID":5}]"#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":[{"id":3,"maxID":5}]"#, "vlanTrunk", 7)]
+#[case(r#""vlanTrunk":[{"minID":9,"maxID":5}]"#, "vlanTrunk", 7)]
 #[case(r#""promisc":"yes""#, "promisc", 7)]
 #[case(r#""promisc":1"#, "promisc", 6)]
 #[case(r#""allmulti":[]"#, "allmulti", 6)]
@@ -189,7 +225,7 @@ fn arguments_that_nobody_knows_are_refused_unless_they_are_to_be_ignored() {
 }
 
 /// Keys that are read, and one that isn't.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "mac",
     "vlan",
     "vlanQoS",
@@ -200,6 +236,7 @@ const KEYS: [&str; 18] = [
     "trust",
     "link_state",
     "mtu",
+    "vlanTrunk",
     "promisc",
     "allmulti",
     "pciBusID",
@@ -229,6 +266,7 @@ fn value() -> impl Strategy<Value = String> {
         .prop_map(|text| format!("{text:?}")),
         Just(r#"{"mac":"02:00:00:00:00:01","deviceID":5}"#.to_owned()),
         Just("[1,2]".to_owned()),
+        Just(r#"[{"id":5},{"minID":7,"maxID":9}]"#.to_owned()),
     ]
 }
 
@@ -248,6 +286,8 @@ proptest! {
             prop_assert!(wanted.mac.is_none_or(MacAddr::is_unicast));
             prop_assert!(wanted.vlan.is_none_or(|vlan| vlan.id <= 4094 && vlan.qos <= 7));
             prop_assert!(wanted.vlan.is_none_or(|vlan| vlan.id != 0 || (vlan.qos == 0 && vlan.proto == VlanProto::Dot1q)));
+            let in_vlan = wanted.vlan.is_some_and(|vlan| vlan.id != 0);
+            prop_assert!(wanted.trunk.is_none_or(|vlans| !in_vlan && !vlans.is_empty()));
             prop_assert!(wanted.mtu.is_none_or(|mtu| (68..=65535).contains(&mtu)));
             prop_assert!(wanted.rate.is_none_or(|rate| rate.max == 0 || rate.min <= rate.max));
         }

@@ -18,6 +18,7 @@ impl FakeLinks {
     fn enter(&self, verb: Verb, target: &str) -> Result<MutexGuard<'_, World>> {
         let mut world = self.world();
         world.faults.admit(verb, target)?;
+        world.settle_trunks();
         while world.faults.stalled {
             world = self.changed.wait(world).expect("no test panics with the world locked");
         }
@@ -190,6 +191,9 @@ impl Links for FakeLinks {
         let refused = |errno| Error::refused(Verb::SetVf, target.clone(), errno, None);
         let mut world = self.enter(Verb::SetVf, &target)?;
         let id = world.find(world.host, pf_ifindex).ok_or_else(|| refused(Errno::ENODEV))?;
+        if matches!(change, VfChange::Vlan { .. }) && world.excludes_vlan(id, vf_index) {
+            return Err(refused(Errno::EPERM));
+        }
         let pf = world.pfs.get_mut(&id).ok_or_else(|| refused(Errno::EOPNOTSUPP))?;
         let admin_mac = pf.model.admin_mac;
         let vf = pf.vfs.get_mut(usize::from(vf_index)).ok_or_else(|| refused(Errno::EINVAL))?;

@@ -344,6 +344,24 @@ impl World {
         Some(id)
     }
 
+    /// Lets PF drivers take what was written to their files for VLANs.
+    pub(super) fn settle_trunks(&self) {
+        let Some(tree) = &self.tree else { return };
+        tree.settle_trunks(|pf, index| {
+            let pf = pf.to_string();
+            let is_it =
+                |id: &PortId| self.ports.get(id).is_some_and(|port| port.device.as_ref() == Some(&pf));
+            let found = self.pfs.iter().find(|(id, _)| is_it(id));
+            found.and_then(|(_, pf)| pf.vfs.get(usize::from(index))).map_or(0, |vf| vf.config.vlan)
+        });
+    }
+
+    /// Whether a VF's trunk keeps it out of a VLAN.
+    pub(super) fn excludes_vlan(&self, pf: PortId, index: u16) -> bool {
+        let device = self.ports.get(&pf).and_then(|port| port.device.as_deref());
+        device.zip(self.tree.as_ref()).is_some_and(|(pf, tree)| tree.excludes_vlan(pf, index))
+    }
+
     /// Shows a port's name below its device in sysfs, where only the host's are seen.
     pub(super) fn show(&self, id: PortId) {
         let Some(tree) = &self.tree else { return };

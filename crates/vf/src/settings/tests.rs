@@ -23,6 +23,7 @@ fn situation() -> Situation {
                 spoofchk: Some(true),
                 trust: None,
                 link_state: Some(LinkState::Auto),
+                trunk: Some("100,200-210".parse().unwrap()),
             }),
         },
         place: Place::Home,
@@ -63,6 +64,9 @@ fn admin(situation: &mut Situation) -> &mut Admin {
 #[case::not_told_before(|it: &mut Situation| admin(it).trust = Some(true), "")]
 #[case::not_told_any_more(|it: &mut Situation| admin(it).link_state = None, "")]
 #[case(|it: &mut Situation| admin(it).link_state = Some(LinkState::Enable), "link_state is enable in place of auto")]
+#[case(|it: &mut Situation| admin(it).trunk = Some("100,200-209".parse().unwrap()), "vlanTrunk is 100,200-209 in place of 100,200-210")]
+#[case(|it: &mut Situation| admin(it).trunk = Some(Vlans::default()), "vlanTrunk is any in place of 100,200-210")]
+#[case::not_told_any_more(|it: &mut Situation| admin(it).trunk = None, "")]
 fn every_attribute_is_compared(#[case] change: fn(&mut Situation), #[case] expected: &str) {
     let mut found = situation();
     change(&mut found);
@@ -85,6 +89,8 @@ fn a_baseline_of_an_earlier_version_is_read() {
     let text = r#"{"driver":"igbvf","netdev":{"name":"enp1s0v0","mac":"02:00:00:00:00:01","mtu":1500,"up":false},"admin":null}"#;
     let netdev = serde_json::from_str::<Settings>(text).unwrap().netdev.unwrap();
     assert_eq!((netdev.promisc, netdev.allmulti), (false, false));
+    let text = r#"{"mac":null,"vlan":{"id":0,"qos":0,"proto":"802.1q"},"rate":{"min":0,"max":0},"spoofchk":null,"trust":null,"linkState":null}"#;
+    assert_eq!(serde_json::from_str::<Admin>(text).unwrap().trunk, None);
     assert_eq!(serde_json::from_str::<Wanted>(r#"{"mtu":1400}"#).unwrap().promisc, None);
 }
 

@@ -1,4 +1,5 @@
 use netlink::{LinkState, VlanProto};
+use pci::Vlans;
 use proptest::prelude::*;
 
 use super::*;
@@ -19,12 +20,25 @@ fn take(situation: &mut Situation, step: &Step) {
                     netdev.mac = Some(mac);
                 }
             }
-            VfChange::Vlan { id, qos, proto } => admin.vlan = Vlan { id, qos, proto },
+            VfChange::Vlan { id, qos, proto } => {
+                assert!(admin.trunk.as_ref().is_none_or(Vlans::is_empty), "drivers refuse it beside a trunk");
+                admin.vlan = Vlan { id, qos, proto };
+            }
             VfChange::Rate { min, max } => admin.rate = Rate { min, max },
             VfChange::SpoofCheck(on) => admin.spoofchk = Some(on),
             VfChange::Trust(on) => admin.trust = Some(on),
             VfChange::LinkState(state) => admin.link_state = Some(state),
         }
+    }
+    let trunk =
+        settings.admin.as_mut().and_then(|admin| admin.trunk.as_mut().map(|trunk| (trunk, admin.vlan)));
+    match (step, trunk) {
+        (Step::AllowVlans(vlans), Some((trunk, vlan))) => {
+            assert!(!vlan.tags(), "drivers refuse it beside a VLAN");
+            *trunk = trunk.with(vlans);
+        }
+        (Step::ForbidVlans(vlans), Some((trunk, _))) => *trunk = trunk.without(vlans),
+        _ => {}
     }
     let netdev = settings.netdev.as_mut().expect("every situation here has an interface");
     match step {
@@ -50,7 +64,7 @@ fn take(situation: &mut Situation, step: &Step) {
             assert!(!guarded || admin_mac.is_none(), "the PF refuses it beside an admin MAC");
             netdev.mac = Some(*mac);
         }
-        Step::Admin(_) => {}
+        Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_) => {}
         Step::Bind(_) => unreachable!("every situation here has the same driver"),
     }
 }
@@ -73,6 +87,16 @@ fn mac() -> impl Strategy<Value = MacAddr> {
     (1..5_u8).prop_map(|last| MacAddr([2, 0, 0, 0, 0, last]))
 }
 
+fn vlans() -> impl Strategy<Value = Vlans> {
+    proptest::collection::vec(1..9_i64, 0..4).prop_map(|ids| {
+        let mut vlans = Vlans::default();
+        for id in ids {
+            vlans.insert(id, id).unwrap();
+        }
+        vlans
+    })
+}
+
 prop_compose! {
     fn admin()(
         mac in prop_oneof![Just(MacAddr::default()), mac()],
@@ -82,6 +106,7 @@ prop_compose! {
         max in 0..2_u32,
         flags in any::<(bool, bool)>(),
         state in prop_oneof![Just(LinkState::Auto), Just(LinkState::Disable)],
+        trunk in vlans(),
     ) -> Admin {
         Admin {
             mac: Some(mac),
@@ -90,6 +115,8 @@ prop_compose! {
             spoofchk: Some(flags.0),
             trust: Some(flags.1),
             link_state: Some(state),
+            // Beside a VLAN there's none in it.
+            trunk: Some(if id == 0 && qos == 0 { trunk } else { Vlans::default() }),
         }
     }
 }
@@ -123,6 +150,7 @@ prop_compose! {
         flags in any::<(Option<bool>, Option<bool>)>(),
         mtu in proptest::option::of(1400..1402_u32),
         takes in any::<(Option<bool>, Option<bool>)>(),
+        trunk in proptest::option::of(vlans()),
     ) -> Wanted {
         Wanted {
             mac,
@@ -131,6 +159,7 @@ prop_compose! {
             spoofchk: flags.0,
             trust: flags.1,
             link_state: None,
+            trunk: trunk.filter(|_| vlan.is_none_or(|vlan| vlan == 0)),
             mtu,
             promisc: takes.0,
             allmulti: takes.1,
@@ -201,6 +230,7 @@ fn steps_read_as_sentences() {
         sentence(Step::Move { to: Place::Pod, name: "net1".parse().unwrap(), mtu: Some(1400) }),
         "move the interface to the pod as net1 with mtu 1400"
     );
+    assert_eq!(sentence(Step::AllowVlans("3-5".parse().unwrap())), "add 3-5 to vlanTrunk");
     assert_eq!(sentence(Step::Promisc(true)), "set promisc on");
     assert_eq!(sentence(Step::Bind(Driver::Kernel)), "bind to its kernel driver");
 }

@@ -169,6 +169,7 @@ pub(crate) fn everything() -> Wanted {
         spoofchk: Some(false),
         trust: Some(true),
         link_state: None,
+        trunk: None,
         mtu: Some(1400),
         promisc: Some(true),
         allmulti: Some(true),

@@ -12,3 +12,5 @@ mod machine;
 mod owners;
 #[cfg(test)]
 mod prepare;
+#[cfg(test)]
+mod trunk;
