@@ -80,7 +80,12 @@ impl<L: Links> Host<L> {
     /// A namespace that's gone has given the interface back, so that has to be at home. This program may only not
     /// see the namespaces, in a container without them. Without an interface, no file may be at the namespace's
     /// path in a directory that's there: where mounts don't propagate, the runtime's empty file is what's seen.
+    ///
+    /// Where the device is gone, or made anew, even a living owner has nothing left of it.
     pub(crate) fn is_dead(&self, pci: PciAddress, claim: &Claim) -> bool {
+        if self.incarnation(pci).is_ok_and(|now| now != Some(claim.wanted.baseline.incarnation)) {
+            return true;
+        }
         let Some(record) = claim.netns.as_ref().filter(|record| self.is_namespace_gone(record)) else {
             return false;
         };

@@ -10,6 +10,7 @@ use testbed::links::DriverModel;
 use testbed::sysfs::PfSpec;
 use vf::{Detached, Error, State, Swept, Vlan, Wanted};
 
+use crate::detach::remake;
 use crate::machine::{MAC, Machine, everything, key, owner, pod};
 
 #[test]
@@ -105,6 +106,20 @@ fn a_dead_owner_is_released_by_the_next_attach() {
     let attached = machine.attach_to(2, &Wanted::default()).unwrap();
     assert_eq!((attached.mac, attached.mtu), (own, Some(1500)));
     assert_eq!(machine.look(machine.vf()).config.vlan, 0);
+}
+
+/// The PF was taken through 0 VFs: what the pod had is gone, so nobody has to wait for it.
+#[test]
+fn a_living_owner_of_a_device_that_was_made_again_has_nothing_of_it() {
+    let machine = Machine::igb();
+    machine.attach(&everything()).unwrap();
+    machine.host.confirm(machine.vf(), &owner(1)).unwrap();
+    remake(&machine);
+    let before = machine.look(machine.vf());
+    machine.attach_to(2, &everything()).unwrap();
+    assert_eq!(machine.detach(1).unwrap(), Detached::NotOwner);
+    assert_eq!(machine.detach(2).unwrap(), Detached::Released);
+    assert_eq!(machine.look(machine.vf()), before);
 }
 
 #[test]
