@@ -1,8 +1,6 @@
 //! A VF comes back as it was, whatever happened to it.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,9 +8,9 @@ use std::time::{Duration, Instant};
 use pci::{Driver, Sysfs};
 use rstest::rstest;
 
-use crate::node::{Call, LEDGER, PATIENCE, Pod, Vf, add, del, ip, vf};
+use crate::node::{Call, PATIENCE, Pod, Vf, add, del, ip, vf};
 
-const MORE: &str = r#","mac":"02:00:00:00:0b:01","vlan":100,"vlanQoS":3,"max_tx_rate":100,"spoofchk":"off","trust":"on","mtu":1400,"promisc":"on"#;
+pub(crate) const MORE: &str = r#","mac":"02:00:00:00:0b:01","vlan":100,"vlanQoS":3,"max_tx_rate":100,"spoofchk":"off","trust":"on","mtu":1400,"promisc":"on""#;
 
 /// What may happen between ADD and DEL.
 #[rstest]
@@ -227,138 +225,4 @@ fn a_namespace_without_a_path_is_found() {
     assert_eq!(add("c2", &other, &vf.conf("")).unwrap_err()["code"], 11);
     del("c1", &path, &vf.conf(MORE)).unwrap_or_else(|error| panic!("{error}"));
     vf.assert_clean(&before);
-}
-
-#[test]
-fn a_state_that_cannot_be_read_is_restored_by_the_pod_that_has_the_vf() {
-    let vf = vf(1, 4);
-    let before = vf.look();
-    let pod = Pod::new("torn");
-    add("c1", &pod, &vf.conf(MORE)).unwrap();
-    fs::File::create(vf.state_file()).unwrap();
-    let other = Pod::new("other");
-    let error = add("c2", &other, &vf.conf("")).unwrap_err();
-    assert_eq!(error["code"], 11, "{error}");
-    assert_eq!(pod.link("net1")["mtu"], 1400);
-    del("c1", &pod.path(), &vf.conf(MORE)).unwrap();
-    vf.assert_clean(&before);
-}
-
-/// Killed at any moment of ADD or DEL, a DEL puts everything right.
-#[test]
-fn a_kill_at_any_moment_is_healed_by_del() {
-    let vf = vf(1, 5);
-    let before = vf.look();
-    let mut killed = 0;
-    for command in ["ADD", "DEL"] {
-        for delay in (0..20).map(|step| Duration::from_millis(step * 6)) {
-            let pod = Pod::new("killed");
-            let conf = vf.conf(MORE);
-            if command == "DEL" {
-                add("c1", &pod, &conf).unwrap();
-            }
-            let call = Call { command, container: "c1", netns: &pod.path(), conf: &conf };
-            let mut child = call.command().stdout(Stdio::null()).spawn().unwrap();
-            child.stdin.take().unwrap().write_all(conf.as_bytes()).unwrap();
-            thread::sleep(delay);
-            drop(child.kill());
-            killed += usize::from(!child.wait().unwrap().success());
-            if delay.as_millis() % 12 == 0 {
-                pod.delete();
-            }
-            del("c1", &pod.path(), &conf).unwrap_or_else(|error| panic!("{command} {delay:?}: {error}"));
-            vf.assert_clean(&before);
-        }
-    }
-    assert!(killed > 10, "only {killed} were killed in time: the delays don't fit this machine");
-}
-
-/// Eight at once over all VFs, half of them for VFs that another one has.
-#[test]
-fn many_at_once_leave_every_vf_as_it_was() {
-    let vfs: Vec<Vf> = (0..14).map(|number| vf(number % 2, u16::try_from(number / 2).unwrap())).collect();
-    let before: Vec<_> = vfs.iter().map(|vf| vf.look()).collect();
-    let done: usize = thread::scope(|scope| {
-        let workers: Vec<_> = (0..8)
-            .map(|worker: usize| {
-                let vfs = &vfs;
-                scope.spawn(move || {
-                    let mut done = 0;
-                    for round in 0..4 {
-                        let vf = vfs[(worker / 2 * 5 + round * 3) % vfs.len()];
-                        let (container, pod) =
-                            (format!("w{worker}-{round}"), Pod::new(&format!("w{worker}-{round}")));
-                        let conf = vf.conf(if worker.is_multiple_of(2) { MORE } else { r#","vlan":9"# });
-                        match add(&container, &pod, &conf) {
-                            Ok(result) => {
-                                assert_eq!(result["interfaces"][0]["pciID"], vf.pci.to_string());
-                                assert_eq!(
-                                    pod.link("net1")["mtu"],
-                                    if worker.is_multiple_of(2) { 1400 } else { 1500 }
-                                );
-                                done += 1;
-                            }
-                            Err(error) => assert_eq!(error["code"], 11, "{error}"),
-                        }
-                        if round == 1 {
-                            pod.delete();
-                        }
-                        del(&container, &pod.path(), &conf).unwrap_or_else(|error| panic!("{error}"));
-                    }
-                    done
-                })
-            })
-            .collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
-    });
-    assert!(done >= 16, "only {done} of 32 were attached");
-    for (vf, before) in vfs.iter().zip(&before) {
-        vf.assert_clean(before);
-    }
-}
-
-/// A file system over the ledger's directory, until it's dropped.
-struct SmallLedger;
-
-impl SmallLedger {
-    fn mount() -> Self {
-        fs::create_dir_all(LEDGER).unwrap();
-        crate::node::run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=0700", "none", LEDGER]);
-        Self
-    }
-
-    fn fill() -> PathBuf {
-        let path = Path::new(LEDGER).join("filler");
-        let mut filler = fs::File::create(&path).unwrap();
-        while filler.write_all(&[0; 4096]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for SmallLedger {
-    fn drop(&mut self) {
-        drop(Command::new("umount").args(["-l", LEDGER]).status());
-    }
-}
-
-#[test]
-fn a_full_disk_stops_add_before_anything_is_changed_and_does_not_stop_del() {
-    let vf = vf(0, 6);
-    let before = vf.look();
-    let pod = Pod::new("full");
-    let small = SmallLedger::mount();
-    add("c1", &pod, &vf.conf(MORE)).unwrap();
-    let filler = SmallLedger::fill();
-    del("c1", &pod.path(), &vf.conf(MORE)).unwrap_or_else(|error| panic!("{error}"));
-    vf.assert_clean(&before);
-
-    drop(SmallLedger::fill());
-    let error = add("c1", &pod, &vf.conf(MORE)).unwrap_err();
-    assert_eq!(error["code"], 5, "{error}");
-    vf.assert_clean(&before);
-    fs::remove_file(filler).unwrap();
-    add("c1", &pod, &vf.conf(MORE)).unwrap();
-    del("c1", &pod.path(), &vf.conf(MORE)).unwrap();
-    vf.assert_clean(&before);
-    drop(small);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -182,7 +182,12 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new("sriov");
+        self.command_of("sriov")
+    }
+
+    /// The same call of another program.
+    pub(crate) fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .env("CNI_COMMAND", self.command)
             .env("CNI_CONTAINERID", self.container)
@@ -196,15 +201,25 @@ impl Call<'_> {
         command
     }
 
+    /// Starts a command of this call, and gives it the configuration.
+    pub(crate) fn start(&self, mut command: Command) -> Child {
+        let mut child = command.spawn().expect("sriov is on the PATH");
+        child.stdin.take().unwrap().write_all(self.conf.as_bytes()).unwrap();
+        child
+    }
+
     /// What it prints, as a result or as an error.
     pub(crate) fn run(&self) -> Result<Value, Value> {
-        let mut child = self.command().spawn().expect("sriov is on the PATH");
-        child.stdin.take().unwrap().write_all(self.conf.as_bytes()).unwrap();
-        let Output { status, stdout, .. } = child.wait_with_output().unwrap();
-        let text = String::from_utf8(stdout).unwrap();
-        let parsed = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
-        if status.success() { Ok(parsed) } else { Err(parsed) }
+        outcome(self.start(self.command()))
     }
+}
+
+/// What a call prints, as a result or as an error.
+pub(crate) fn outcome(child: Child) -> Result<Value, Value> {
+    let Output { status, stdout, .. } = child.wait_with_output().unwrap();
+    let text = String::from_utf8(stdout).unwrap();
+    let parsed = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+    if status.success() { Ok(parsed) } else { Err(parsed) }
 }
 
 pub(crate) fn add(container: &str, pod: &Pod, conf: &str) -> Result<Value, Value> {
