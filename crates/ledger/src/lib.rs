@@ -19,7 +19,9 @@ mod device;
 pub mod file;
 mod record;
 mod store;
+mod watch;
 
 pub use device::{Device, InvalidDevice};
 pub use record::{Claim, Entry, FORMAT, NamespaceRecord, Owner, Pod, State};
 pub use store::{Error, Ledger, Locked};
+pub use watch::Watch;

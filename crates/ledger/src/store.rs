@@ -5,20 +5,24 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{self, Durability};
+use crate::watch::Watch;
 use crate::{Device, Entry, FORMAT};
 
 /// The largest file that is read, in bytes. A state with everything set has about 2 KiB.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// How often a lock is tried again: short against the milliseconds that its holder works, long against a spin.
-const LOCK_POLL: Duration = Duration::from_millis(5);
+/// A lock is tried again this soon after somebody closed its file, and then less and less often. The close of a
+/// killed holder is told a moment before its lock goes.
+const LOCK_SOON: Duration = Duration::from_millis(1);
+
+/// And at least this often.
+const LOCK_SELDOM: Duration = Duration::from_millis(500);
 
 /// Why the ledger couldn't be used.
 #[derive(Debug, thiserror::Error)]
@@ -126,18 +130,34 @@ impl Ledger {
     pub fn lock(&self, device: &Device, timeout: Duration) -> Result<Locked<'_>, Error> {
         let path = self.path(device, "lock");
         let failed = |source| Error::Lock { path: path.clone(), source };
+        // Opened once: each waiter's own close wakes the others.
         let file = open_lock(&path).map_err(failed)?;
         let begun = Instant::now();
+        let (mut watch, mut pause) = (None, LOCK_SELDOM);
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Locked { ledger: self, device: device.clone(), _lock: file }),
-                Err(TryLockError::WouldBlock) if begun.elapsed() < timeout => thread::sleep(LOCK_POLL),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::LockTimeout { device: device.clone(), waited: timeout });
-                }
+                Ok(()) => return Ok(Locked { ledger: self, device: device.clone(), lock: file }),
+                Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
+            let left = timeout.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(Error::LockTimeout { device: device.clone(), waited: timeout });
+            }
+            match &mut watch {
+                // The next try is after this, so that no close falls between.
+                None => watch = Some(Watch::of_close(&path)),
+                Some(watch) => {
+                    let is_told = watch.wait(left.min(pause));
+                    pause = if is_told { LOCK_SOON } else { LOCK_SELDOM.min(pause * 2) };
+                }
+            }
         }
+    }
+
+    /// Watches for a change of the device's state. A look after this, and after each wait, misses none.
+    pub fn watch(&self, device: &Device) -> Watch {
+        Watch::of_entry(&self.directory, format!("{device}.state").into())
     }
 
     /// The device's state, read without its lock; `None` means free.
@@ -203,8 +223,14 @@ impl Ledger {
 pub struct Locked<'a> {
     ledger: &'a Ledger,
     device: Device,
-    /// Unlocked when it's closed.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // Closing unlocks as well, but who waits is told of that before it's done.
+        drop(self.lock.unlock());
+    }
 }
 
 impl Locked<'_> {

@@ -1,7 +1,6 @@
 //! Handing a VF over to a pod.
 
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ledger::{Locked, NamespaceRecord, Owner, Pod};
@@ -11,15 +10,15 @@ use pci::PciAddress;
 use crate::apply::OnTheWay;
 use crate::driver;
 use crate::error::Error;
-use crate::host::{Host, poll};
+use crate::host::{Host, device};
 use crate::observe::{PfLink, Seen};
 use crate::record::{Claim, Freshness, Intent, State};
 use crate::settings::{Difference, Settings, Situation, describe, differences};
 use crate::step::{Step, steps};
 use crate::wanted::{Attribute, Wanted};
 
-/// How often it's looked whether a VF has been given back.
-const TURN_POLL: Duration = Duration::from_millis(50);
+/// How often it's looked whether the owner who is waited for has died: nothing in the ledger tells of that.
+const STILL_ALIVE: Duration = Duration::from_millis(500);
 
 /// A request for a VF.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +140,7 @@ impl<L: Links> Host<L> {
     /// Waits until the VF is free for the owner, and gives its lock, with the pool that it's marked for.
     fn take_turn(&self, pci: PciAddress, owner: &Owner) -> Result<(Locked<'_>, Option<String>), Error> {
         let begun = Instant::now();
+        let mut watch = None;
         loop {
             let locked = self.lock(pci)?;
             let claim = match self.standing(&locked, pci)? {
@@ -163,11 +163,16 @@ impl<L: Links> Host<L> {
                 }
             };
             drop(locked);
-            if begun.elapsed() >= self.deadlines.turn {
-                let waited = self.deadlines.turn;
+            let waited = self.deadlines.turn;
+            let left = waited.saturating_sub(begun.elapsed());
+            if left.is_zero() {
                 return Err(Error::Busy { pci, owner: Box::new(claim.owner), waited });
             }
-            thread::sleep(TURN_POLL.min(self.deadlines.turn));
+            match &mut watch {
+                // The next look is after this, so that no change falls between.
+                None => watch = Some(self.ledger.watch(&device(pci))),
+                Some(watch) => drop(watch.wait(left.min(STILL_ALIVE))),
+            }
         }
     }
 
@@ -191,12 +196,12 @@ impl<L: Links> Host<L> {
             }
         }
         let mut last = (Vec::new(), None);
-        let agreed = poll(self.deadlines.read_back, || {
+        let agreed = self.await_links(pci, Some(netns), self.deadlines.read_back, || {
             let seen = self.observe(pci, Some(netns))?;
             let differences = differences(goal, &seen.situation);
             let agrees = differences.is_empty();
             last = (differences, seen.situation.settings.driver.clone());
-            Ok::<_, Error>(agrees.then_some(seen))
+            Ok(agrees.then_some(seen))
         })?;
         let (found, driver) = last;
         agreed.ok_or_else(|| {

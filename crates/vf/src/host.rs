@@ -3,17 +3,20 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ledger::{Device, Ledger, Locked};
-use netlink::Links;
+use netlink::{LinkEvents, Links};
 use pci::{PciAddress, Sysfs};
 
 use crate::error::Error;
 
-/// How often something is looked at again that the kernel or another process changes without telling us.
-const POLL: Duration = Duration::from_millis(20);
+/// Without an event, links are looked at again this soon, and then less and less often: some drivers take what was
+/// set through the PF a little later, and don't tell.
+const LOOK_SOON: Duration = Duration::from_millis(20);
+
+/// And at least this often.
+const LOOK_SELDOM: Duration = Duration::from_millis(500);
 
 /// How long is waited for what others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,38 @@ impl<L: Links> Host<L> {
         self.ledger.lock(&device(pci), self.deadlines.lock).map_err(|source| Error::Ledger { pci, source })
     }
 
+    /// Calls `look` until it gives a value, at least once, and at most for `limit`: at once, and then after each
+    /// change of a link in the host's namespace or in `pod`.
+    pub(crate) fn await_links<T>(
+        &self,
+        pci: PciAddress,
+        pod: Option<&L::Namespace>,
+        limit: Duration,
+        mut look: impl FnMut() -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let links = |source| Error::Links { pci, source };
+        let (begun, mut pause) = (Instant::now(), LOOK_SOON);
+        let mut events = None;
+        loop {
+            let found = look()?;
+            let left = limit.saturating_sub(begun.elapsed());
+            if found.is_some() || left.is_zero() {
+                return Ok(found);
+            }
+            match &mut events {
+                // The next look is after this, so that no change falls between.
+                None => {
+                    let namespaces: Vec<_> = [self.links.host()].into_iter().chain(pod).collect();
+                    events = Some(self.links.events(&namespaces).map_err(links)?);
+                }
+                Some(events) => {
+                    events.wait(Instant::now() + pause.min(left)).map_err(links)?;
+                    pause = LOOK_SELDOM.min(pause * 2);
+                }
+            }
+        }
+    }
+
     /// The inode of the device's directory in sysfs; `None` when there's no such device.
     pub(crate) fn incarnation(&self, pci: PciAddress) -> Result<Option<u64>, Error> {
         let path = self.sysfs.root().join("bus/pci/devices").join(pci.to_string());
@@ -99,19 +134,4 @@ impl<L: Links> Host<L> {
 pub(crate) fn device(pci: PciAddress) -> Device {
     #[expect(clippy::expect_used, reason = "a PCI address holds nothing that a key can't hold")]
     pci.to_string().parse().expect("a PCI address is a device's key")
-}
-
-/// Calls `look` until it gives a value, at least once, and at most for `limit`.
-pub(crate) fn poll<T, E>(
-    limit: Duration,
-    mut look: impl FnMut() -> Result<Option<T>, E>,
-) -> Result<Option<T>, E> {
-    let begun = Instant::now();
-    loop {
-        let found = look()?;
-        if found.is_some() || begun.elapsed() >= limit {
-            return Ok(found);
-        }
-        thread::sleep(POLL.min(limit));
-    }
 }

@@ -5,7 +5,7 @@ use pci::{Function, PciAddress, Vlans};
 
 use crate::driver;
 use crate::error::Error;
-use crate::host::{Host, poll};
+use crate::host::Host;
 use crate::record::Baseline;
 use crate::settings::{Admin, Netdev, Place, Settings, Situation};
 
@@ -113,8 +113,9 @@ impl<L: Links> Host<L> {
         if let Some(stray) = self.namespace_with(&pci.to_string()) {
             return Ok((self.observe(pci, Some(&stray))?, Some(stray)));
         }
-        let come =
-            poll(self.deadlines.home_coming, || Ok(Some(self.observe(pci, pod)?).filter(is_complete)))?;
+        let come = self.await_links(pci, pod, self.deadlines.home_coming, || {
+            Ok(Some(self.observe(pci, pod)?).filter(is_complete))
+        })?;
         Ok((come.unwrap_or(seen), None))
     }
 }

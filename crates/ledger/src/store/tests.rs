@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -137,6 +138,22 @@ fn a_lock_is_waited_for_and_the_wait_is_bounded() {
         drop(held);
         waiter.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn the_lock_of_a_killed_process_is_free() {
+    let (_directory, ledger) = ledger();
+    drop(ledger.lock(&device(), LONG).unwrap());
+    let held = File::open(ledger.path(&device(), "lock")).unwrap();
+    held.lock().unwrap();
+    let mut holder = std::process::Command::new("sleep").arg("600").stdin(held).spawn().unwrap();
+    assert!(ledger.lock(&device(), SHORT).unwrap_err().is_locked());
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| ledger.lock(&device(), LONG).map(|_| ()));
+        holder.kill().unwrap();
+        waiter.join().unwrap().unwrap();
+    });
+    holder.wait().unwrap();
 }
 
 #[test]

@@ -14,3 +14,5 @@ mod owners;
 mod prepare;
 #[cfg(test)]
 mod trunk;
+#[cfg(test)]
+mod waits;
