@@ -10,6 +10,7 @@ use crate::observe::Seen;
 use crate::settings::Place;
 use crate::step::Step;
 use crate::wanted::Attribute;
+use crate::witness::Deed;
 
 /// A VF on its way: what is known of it, and the namespace that counts as the pod's.
 #[derive(Debug)]
@@ -25,8 +26,15 @@ impl<'a, L: Links> OnTheWay<'a, L> {
         Self { host, pci, pod, seen }
     }
 
-    /// Takes a step.
+    /// Takes a step, and tells of it.
     pub(crate) fn take(&mut self, step: &Step) -> Result<(), Error> {
+        let taken = self.carry_out(step);
+        let deed = taken.as_ref().map_or_else(|error| Deed::Refused(step, error), |()| Deed::Step(step));
+        self.host.witness.tell(self.pci, deed);
+        taken
+    }
+
+    fn carry_out(&mut self, step: &Step) -> Result<(), Error> {
         let pci = self.pci;
         match step {
             Step::Bind(driver) => {

@@ -10,6 +10,7 @@ use netlink::{LinkEvents, Links};
 use pci::{PciAddress, Sysfs};
 
 use crate::error::Error;
+use crate::witness::Witness;
 
 /// Without an event, links are looked at again this soon, and then less and less often: some drivers take what was
 /// set through the PF a little later, and don't tell.
@@ -60,6 +61,8 @@ pub struct Host<L: Links> {
     /// Its processes: `/proc`. One namespace of processes only shows its own, so an interface that someone
     /// moved into an unnamed namespace is found from the host's only.
     pub proc: PathBuf,
+    /// Who is told what is done, as it's done; nobody unless set.
+    pub witness: Witness,
 }
 
 /// The ID of the current boot, from a `proc` file system.
@@ -80,6 +83,7 @@ impl<L: Links> Host<L> {
             deadlines: Deadlines::default(),
             existing_state: PathBuf::from("/var/lib/cni/sriov"),
             proc: PathBuf::from("/proc"),
+            witness: Witness::default(),
         }
     }
 

@@ -20,7 +20,8 @@
 //! - An owner is dead when its network namespace is: no such device and inode at the recorded path, nor under any
 //!   process that we can see, and the interface has come home from it.
 //!
-//! Everything blocks. There's no logging: what is worth telling is in what is returned.
+//! Everything blocks. What is worth telling a caller is in what is returned; what is done on the way is told to
+//! [`Host::witness`].
 
 mod apply;
 mod attach;
@@ -37,6 +38,7 @@ mod settings;
 mod step;
 mod sweep;
 mod wanted;
+mod witness;
 
 pub use attach::{Attach, Attached};
 pub use error::Error;
@@ -50,3 +52,4 @@ pub use settings::{
 pub use step::{Step, steps};
 pub use sweep::{Sweep, Swept};
 pub use wanted::{Attribute, Wanted};
+pub use witness::{Deed, Witness};

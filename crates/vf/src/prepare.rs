@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::observe::Seen;
 use crate::record::{Baseline, Entry, Freshness, Intent, State};
 use crate::settings::{Place, Settings, Situation, differences};
+use crate::witness::Deed;
 
 /// What became of an allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl<L: Links> Host<L> {
         let locked = self.lock(pci)?;
         match self.standing(&locked, pci)? {
             Some(State::Prepared { .. }) => {
-                locked.clear().map_err(|source| Error::Ledger { pci, source })?;
+                self.free(&locked, pci)?;
                 Ok(Unprepared::Freed)
             }
             None
@@ -87,8 +88,7 @@ impl<L: Links> Host<L> {
         match locked.entry::<Intent>() {
             Ok(Some(entry)) if entry.boot_id != self.boot_id => {
                 // The VF didn't outlive the reboot either.
-                locked.forget_baseline().map_err(ledger)?;
-                locked.clear().map_err(ledger)?;
+                self.forget(locked, pci)?;
                 Ok(None)
             }
             Ok(entry) => Ok(entry.map(|entry| entry.state)),
@@ -142,6 +142,7 @@ impl<L: Links> Host<L> {
             let before = Situation { settings: known.settings, place: Place::Home };
             Freshness::Replaced(differences(&before, &seen.situation))
         });
+        self.witness.tell(pci, Deed::Baseline(&freshness));
         Ok((seen, baseline, freshness))
     }
 
@@ -151,9 +152,22 @@ impl<L: Links> Host<L> {
         pci: PciAddress,
         state: State,
     ) -> Result<(), Error> {
-        locked
-            .write_entry(&Entry { boot_id: self.boot_id.clone(), state })
-            .map_err(|source| Error::Ledger { pci, source })
+        let entry = Entry { boot_id: self.boot_id.clone(), state };
+        locked.write_entry(&entry).map_err(|source| Error::Ledger { pci, source })?;
+        self.witness.tell(pci, Deed::State(Some(&entry.state)));
+        Ok(())
+    }
+
+    pub(crate) fn free(&self, locked: &Locked<'_>, pci: PciAddress) -> Result<(), Error> {
+        locked.clear().map_err(|source| Error::Ledger { pci, source })?;
+        self.witness.tell(pci, Deed::State(None));
+        Ok(())
+    }
+
+    /// Frees a VF whose baseline says nothing any more.
+    pub(crate) fn forget(&self, locked: &Locked<'_>, pci: PciAddress) -> Result<(), Error> {
+        locked.forget_baseline().map_err(|source| Error::Ledger { pci, source })?;
+        self.free(locked, pci)
     }
 }
 

@@ -106,13 +106,14 @@ impl<L: Links> Host<L> {
     ) -> Result<Detached, Error> {
         let baseline = &claim.wanted.baseline;
         if self.incarnation(pci)? != Some(baseline.incarnation) {
-            return forget(locked, pci);
+            self.forget(locked, pci)?;
+            return Ok(Detached::DeviceGone);
         }
         // The claim holds the intent to return already: where this can't be written, it goes on all the same.
         drop(self.write_state(locked, pci, State::Releasing { claim: claim.clone() }));
         match self.restore(pci, baseline, claim.netns.as_ref()) {
             Ok(()) => {
-                locked.clear().map_err(|source| Error::Ledger { pci, source })?;
+                self.free(locked, pci)?;
                 Ok(Detached::Released)
             }
             Err(reason) => Err(self.quarantine(locked, pci, reason, Some(claim))),
@@ -135,10 +136,11 @@ impl<L: Links> Host<L> {
             return self.take_back(locked, pci, claim);
         }
         let Some(baseline) = self.valid_baseline(locked, pci)? else {
-            return match self.incarnation(pci)? {
-                None => forget(locked, pci),
-                Some(_) => Err(Error::Quarantined { pci, reason }),
-            };
+            if self.incarnation(pci)?.is_some() {
+                return Err(Error::Quarantined { pci, reason });
+            }
+            self.forget(locked, pci)?;
+            return Ok(Detached::DeviceGone);
         };
         let pod = evidence.and_then(|record| self.recorded_namespace(record).ok().flatten());
         let seen = self.observe(pci, pod.as_ref())?;
@@ -150,7 +152,7 @@ impl<L: Links> Host<L> {
         }
         match self.restore(pci, &baseline, evidence) {
             Ok(()) => {
-                locked.clear().map_err(|source| Error::Ledger { pci, source })?;
+                self.free(locked, pci)?;
                 Ok(Detached::Released)
             }
             Err(reason) => Err(self.quarantine(locked, pci, reason, None)),
@@ -211,11 +213,6 @@ impl<L: Links> Host<L> {
         }
         Err(reason)
     }
-}
-
-fn forget(locked: &Locked<'_>, pci: PciAddress) -> Result<Detached, Error> {
-    locked.forget_baseline().and_then(|()| locked.clear()).map_err(|source| Error::Ledger { pci, source })?;
-    Ok(Detached::DeviceGone)
 }
 
 /// Takes as many steps as can be taken: what fails isn't in the way of what doesn't depend on it.

@@ -16,3 +16,5 @@ mod prepare;
 mod trunk;
 #[cfg(test)]
 mod waits;
+#[cfg(test)]
+mod witness;
