@@ -14,7 +14,7 @@
 //! | `vlanTrunk` | VLANs that the VF may tag itself: `"100,200-210"`, or `[{"id":100},{"minID":200,"maxID":210}]` |
 //! | `promisc`, `allmulti` | `on`, `off`, `true` or `false` |
 //! | `ipam`, `dns` | as the CNI specification has them |
-//! | `logLevel`, `logFile` | accepted: everything that's worth telling is in the error |
+//! | `logLevel`, `logFile` | see [`crate::log`] |
 //!
 //! Keys are read regardless of case, and those that aren't known are passed over. `null` and an empty text count as
 //! missing.

@@ -15,6 +15,7 @@ mod del;
 pub mod error;
 mod gc;
 mod ipam;
+pub mod log;
 mod sriov;
 mod status;
 

@@ -10,7 +10,7 @@ use ledger::Ledger;
 use netlink::{Kernel, Links};
 use pci::Sysfs;
 use sriov_cni::{Ipam, Sriov};
-use vf::{Host, Swept};
+use vf::{Host, Swept, Witness};
 
 use crate::config::Config;
 use crate::daemon::Sweep;
@@ -33,7 +33,14 @@ pub enum Error {
 /// This machine's VFs.
 pub fn host(config: &Config, boot_id: &str) -> Result<Host<Kernel>, Error> {
     let ledger = Ledger::open(&config.vf_dir)?;
-    Ok(Host::new(Sysfs::host(), Kernel::new()?, ledger, boot_id.to_owned()))
+    let witness = Witness::new(|pci, deed| {
+        if deed.is_noteworthy() {
+            tracing::warn!(vf = %pci, "{deed}");
+        } else {
+            tracing::debug!(vf = %pci, "{deed}");
+        }
+    });
+    Ok(Host { witness, ..Host::new(Sysfs::host(), Kernel::new()?, ledger, boot_id.to_owned()) })
 }
 
 /// The plugin over `host`. It reads and answers what the program of that name does, and runs IPAM plugins the
