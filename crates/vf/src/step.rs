@@ -216,5 +216,7 @@ fn place_steps(now: &Netdev, goal: &Netdev, to: Option<Place>) -> Vec<Step> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;
