@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const IF_NAME_MAX: usize = 15;
 
 /// An interface name the kernel takes as it is: 1 to 15 bytes, no `/`, `:`, `%` or white space, and neither
-/// `.` nor `..`. (With a `%` the kernel would read it as a pattern and number it.)
+/// `.` nor `..`. (With a `%` the kernel would read it as a pattern and number it. The byte 0xa0 is white space to it.)
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct IfName(String);
@@ -65,10 +65,10 @@ impl TryFrom<String> for IfName {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let fits = (1..=IF_NAME_MAX).contains(&text.len());
-        let forbidden = |c: char| {
-            matches!(c, '/' | ':' | '%' | '\0' | '\u{b}') || c.is_ascii_whitespace() || c == '\u{a0}'
-        };
-        if !fits || text == "." || text == ".." || text.contains(forbidden) {
+        // By bytes, as the kernel goes: to it 0xa0 is white space, also as a part of a letter such as `à`.
+        let forbidden =
+            |byte: u8| matches!(byte, b'/' | b':' | b'%' | 0 | 0x0b | 0xa0) || byte.is_ascii_whitespace();
+        if !fits || text == "." || text == ".." || text.bytes().any(forbidden) {
             return Err(InvalidIfName(text));
         }
         Ok(Self(text))

@@ -26,6 +26,7 @@ fn a_name_is_taken(#[case] text: &str) {
 #[case("net\n1")]
 #[case("net\u{b}1")]
 #[case("net\u{a0}1")]
+#[case::a_letter_with_byte_a0("à")]
 #[case("net%d")]
 #[case("net\0")]
 #[case("ünï-ünï-ünï-ü")]
