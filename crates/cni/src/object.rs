@@ -86,7 +86,7 @@ impl Object {
     /// [`read`](Object::read), and removes the key in whatever case.
     pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let value = self.read(key)?;
-        self.entries.retain(|(name, _)| !name.eq_ignore_ascii_case(key));
+        self.forget(key);
         Ok(value)
     }
 
@@ -126,6 +126,11 @@ impl Object {
         let before = self.entries.len();
         self.entries.retain(|(name, _)| name != key);
         self.entries.len() != before
+    }
+
+    /// Removes a key in whatever case.
+    pub(crate) fn forget(&mut self, key: &str) {
+        self.entries.retain(|(name, _)| !name.eq_ignore_ascii_case(key));
     }
 
     fn put(&mut self, key: &str, text: impl Into<Box<str>>) {

@@ -39,13 +39,11 @@ fn interface(mut object: Object) -> Result<Interface, InvalidResult> {
 }
 
 fn ip(mut object: Object) -> Result<Ip, InvalidResult> {
-    // "4" or "6" before 1.0.0; the address says as much.
-    object.take::<serde_json::Value>("version")?;
     let address = network(&mut object, "address")?;
     let gateway = address_or_none(&mut object, "gateway")?;
     // Early libraries wrote -1 for "no interface".
     let interface = object.take::<i64>("interface")?.and_then(|index| usize::try_from(index).ok());
-    Ok(Ip { address, gateway, interface, other: object })
+    Ok(Ip { address, gateway, interface, other: beyond_both_forms(object) })
 }
 
 /// An address of 0.1.0 and 0.2.0, which carries its routes.
@@ -53,7 +51,18 @@ fn old_ip(mut object: Object) -> Result<(Ip, Vec<Route>), InvalidResult> {
     let address = network(&mut object, "ip")?;
     let gateway = address_or_none(&mut object, "gateway")?;
     let routes = list(&mut object, "routes", route)?;
-    Ok((Ip { address, gateway, interface: None, other: object }, routes))
+    Ok((Ip { address, gateway, interface: None, other: beyond_both_forms(object) }, routes))
+}
+
+/// The rest of an address. A key that only the other form has a meaning for isn't one beyond the specification: once
+/// the result is written in that form, it would stand for the address.
+///
+/// `version` is "4" or "6" before 1.0.0; the address says as much.
+fn beyond_both_forms(mut object: Object) -> Object {
+    for key in ["version", "ip", "routes", "address", "interface"] {
+        object.forget(key);
+    }
+    object
 }
 
 fn route(mut object: Object) -> Result<Route, InvalidResult> {

@@ -135,6 +135,15 @@ fn unknown_keys_are_kept_with_their_text() {
 }
 
 #[test]
+fn a_key_of_the_other_form_does_not_stand_for_the_address() {
+    let result = parse(&json!({"ips": [{"address": "10.0.0.1/8", "IP": "x", "ip": "10.9.9.9/8"}]}));
+    let old = write(&result, Version::V0_2_0);
+    assert_eq!(old["ip4"], json!({"ip": "10.0.0.1/8"}));
+    let result = parse(&json!({"ip4": {"ip": "10.0.0.1/8", "address": "10.9.9.9/8", "interface": 3}}));
+    assert_eq!(write(&result, Version::V1_1_0)["ips"], json!([{"address": "10.0.0.1/8"}]));
+}
+
+#[test]
 fn what_plugins_in_use_write_is_read() {
     let result = parse(&json!({
         "cniVersion": "0.3.1",
