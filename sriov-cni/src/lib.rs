@@ -13,6 +13,8 @@ mod check;
 pub mod config;
 mod del;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gc;
 mod ipam;
 pub mod log;

@@ -11,6 +11,8 @@
 //! against it, that is done, and said.
 
 pub mod deviceinfo;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod nad;
 pub mod selection;
 pub mod status;

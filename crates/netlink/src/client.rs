@@ -135,15 +135,15 @@ impl Client {
 
 /// What has been received of an answer.
 #[derive(Debug, Default)]
-struct Answer {
-    messages: Vec<Message>,
+pub(crate) struct Answer {
+    pub(crate) messages: Vec<Message>,
     /// Whether the list changed while it was read.
-    interrupted: bool,
+    pub(crate) interrupted: bool,
 }
 
 impl Answer {
     /// Adds what a datagram says in answer to the request of that number; tells whether that was all.
-    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<bool, Failure> {
+    pub(crate) fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<bool, Failure> {
         let mut complete = false;
         for message in split(datagram)? {
             // An answer to an earlier request that was given up.

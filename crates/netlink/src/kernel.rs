@@ -1,6 +1,6 @@
 //! The kernel's own links.
 
-mod request;
+pub(crate) mod request;
 
 use std::ffi::OsStr;
 use std::os::fd::AsRawFd;

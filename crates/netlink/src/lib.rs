@@ -6,6 +6,8 @@ mod attributes;
 mod client;
 mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod ifname;
 mod kernel;
 mod links;

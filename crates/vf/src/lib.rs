@@ -28,6 +28,8 @@ mod attach;
 pub mod driver;
 mod error;
 mod existing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod host;
 mod namespace;
 mod observe;

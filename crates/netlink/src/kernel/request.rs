@@ -128,7 +128,7 @@ pub(super) fn addresses(ifindex: u32) -> AddressMessage {
     message
 }
 
-pub(super) fn add_address(ifindex: u32, address: IpNet) -> AddressMessage {
+pub(crate) fn add_address(ifindex: u32, address: IpNet) -> AddressMessage {
     let mut message = addresses(ifindex);
     message.header.family = family(address.addr());
     message.header.prefix_len = address.prefix_len();
@@ -146,7 +146,7 @@ pub(super) fn routes() -> RouteMessage {
     RouteMessage::default()
 }
 
-pub(super) fn add_route(route: &Route) -> RouteMessage {
+pub(crate) fn add_route(route: &Route) -> RouteMessage {
     let mut message = route_message(route);
     // A route through a link has a narrower scope than one through a gateway that's reached by it.
     let on_link = route.gateway.is_none() && route.dst.addr().is_ipv4();

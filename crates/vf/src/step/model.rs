@@ -5,7 +5,7 @@ use pci::Vlans;
 
 use super::{Step, steps};
 use crate::driver::{self, AdminMac};
-use crate::settings::{Rate, Situation, Vlan};
+use crate::settings::{Place, Rate, Settings, Situation, Vlan};
 
 /// What a driver makes of a step, without a kernel: the double of that has tests of its own.
 pub(crate) fn take(situation: &mut Situation, step: &Step) {
@@ -86,4 +86,13 @@ pub(crate) fn arrive(situation: &mut Situation, goal: &Situation) -> usize {
         }
     }
     unreachable!("no end of steps from {situation:?} to {goal:?}");
+}
+
+/// A VF's MAC of its own is the admin MAC where one is set, unless someone made it otherwise.
+pub(crate) fn at_home(mut settings: Settings) -> Situation {
+    let admin = settings.admin.as_ref().and_then(|admin| admin.mac).filter(|mac| !mac.is_zero());
+    if let Some(netdev) = &mut settings.netdev {
+        netdev.mac = admin.or(netdev.mac);
+    }
+    Situation { settings, place: Place::Home }
 }

@@ -2,7 +2,7 @@ use netlink::{LinkState, VlanProto};
 use pci::Vlans;
 use proptest::prelude::*;
 
-use super::model::{arrive, take};
+use super::model::{arrive, at_home, take};
 use super::*;
 use crate::settings::{Rate, Settings, Vlan, differences};
 use crate::wanted::Wanted;
@@ -89,15 +89,6 @@ prop_compose! {
             allmulti: takes.1,
         }
     }
-}
-
-/// A VF's MAC of its own is the admin MAC where one is set, unless someone made it otherwise.
-fn at_home(mut settings: Settings) -> Situation {
-    let admin = settings.admin.as_ref().and_then(|admin| admin.mac).filter(|mac| !mac.is_zero());
-    if let Some(netdev) = &mut settings.netdev {
-        netdev.mac = admin.or(netdev.mac);
-    }
-    Situation { settings, place: Place::Home }
 }
 
 proptest! {
