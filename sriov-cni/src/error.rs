@@ -53,6 +53,7 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::Step { .. }
         | vf::Error::Bind { .. }
         | vf::Error::Trunk { .. }
+        | vf::Error::Reset { .. }
         | vf::Error::ReadBack { .. } => VF_REFUSED,
         vf::Error::NotOwned { .. } => VF_NOT_OWNED,
     }

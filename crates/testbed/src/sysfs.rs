@@ -16,6 +16,7 @@ mod trunk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -209,6 +210,20 @@ impl SysfsTree {
     /// Overwrites a file of a function, whole: to break it, or to play the kernel.
     pub fn write(&self, address: &PciAddress, file: &str, text: &str) {
         self.put_file(&self.device(*address).join(file), text);
+    }
+
+    /// Lets every reset of a function fail, until [`SysfsTree::allow_resets`].
+    pub fn refuse_resets(&self, address: &PciAddress) {
+        let device = self.device(*address);
+        fs::rename(device.join("reset"), device.join("allowed-reset"))
+            .and_then(|()| symlink("/dev/full", device.join("reset")))
+            .expect("the tree is writable");
+    }
+
+    /// Lets resets of a function succeed again.
+    pub fn allow_resets(&self, address: &PciAddress) {
+        let device = self.device(*address);
+        fs::rename(device.join("allowed-reset"), device.join("reset")).expect("resets were refused");
     }
 
     /// What a file of a function says.

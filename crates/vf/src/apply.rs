@@ -40,6 +40,9 @@ impl<'a, L: Links> OnTheWay<'a, L> {
             Step::Bind(driver) => {
                 self.host.sysfs.bind(&pci, driver).map_err(|source| Error::Bind { pci, source })
             }
+            Step::Reset => {
+                self.host.sysfs.reset(&pci).map(drop).map_err(|source| Error::Reset { pci, source })
+            }
             Step::AllowVlans(_) | Step::ForbidVlans(_) => self.change_trunk(step),
             Step::Down
             | Step::RemoveAltname(_)
@@ -102,7 +105,9 @@ impl<'a, L: Links> OnTheWay<'a, L> {
                 self.seen.situation.place = *to;
                 Ok(())
             }
-            Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_) | Step::Bind(_) => Ok(()),
+            Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_) | Step::Bind(_) | Step::Reset => {
+                Ok(())
+            }
         }
     }
 

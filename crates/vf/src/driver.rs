@@ -3,7 +3,7 @@
 //! A driver that isn't listed is asked, and its answer counts: what it refuses as unsupported becomes the same
 //! error that the table gives beforehand.
 
-use pci::TrunkDialect;
+use pci::{TrunkDialect, USERSPACE_DRIVERS};
 
 use crate::wanted::Attribute;
 
@@ -37,6 +37,8 @@ pub struct VfDriver {
     pub name: &'static str,
     /// How an admin MAC reaches its interface.
     pub admin_mac: AdminMac,
+    /// Whether it takes part when its VF is reset, up or down, so that the interface stays and works after it.
+    pub outlives_reset: bool,
     /// How that is known.
     pub source: &'static str,
 }
@@ -56,27 +58,42 @@ pub const PF_DRIVERS: [PfDriver; 2] = [
 ];
 
 /// The drivers of VFs.
-pub const VF_DRIVERS: [VfDriver; 5] = [
+pub const VF_DRIVERS: [VfDriver; 6] = [
     VfDriver {
         name: "igbvf",
         admin_mac: AdminMac::SetBetween,
-        source: "measured on Linux 6.12 with an 82576: set before the interface is up, it isn't taken at up; setting the same on the interface is EADDRNOTAVAIL; a trusted VF that is reset sets its former one over it",
+        outlives_reset: false,
+        source: "measured on Linux 6.12 with an 82576: set before the interface is up, it isn't taken at up; setting the same on the interface is EADDRNOTAVAIL; a trusted VF that is reset sets its former one over it; a reset while the interface is down hangs in igbvf_io_prepare for good, and with it whoever asked",
     },
     VfDriver {
         name: "ixgbevf",
         admin_mac: AdminMac::SetTwice,
-        source: "Linux, ixgbe_set_vf_mac_addr: beside an admin MAC, a VF may set the same",
+        outlives_reset: false,
+        source: "Linux 6.12, ixgbe_set_vf_mac_addr: beside an admin MAC, a VF may set the same; ixgbevf_err_handler has no reset_prepare",
     },
     VfDriver {
         name: "iavf",
         admin_mac: AdminMac::TakenLater,
-        source: "k8snetworkplumbingwg/sriov-cni#232 and #239: setting it on the interface meanwhile fails",
+        outlives_reset: false,
+        source: "k8snetworkplumbingwg/sriov-cni#232 and #239: setting it on the interface meanwhile fails; Linux 6.12, iavf_driver has no err_handler",
     },
-    VfDriver { name: "i40evf", admin_mac: AdminMac::TakenLater, source: "the former name of iavf" },
+    VfDriver {
+        name: "i40evf",
+        admin_mac: AdminMac::TakenLater,
+        outlives_reset: false,
+        source: "the former name of iavf",
+    },
     VfDriver {
         name: "mlx5_core",
         admin_mac: AdminMac::SetTwice,
-        source: "k8snetworkplumbingwg/sriov-cni: an existing interface keeps its MAC, both are set there",
+        outlives_reset: false,
+        source: "k8snetworkplumbingwg/sriov-cni: an existing interface keeps its MAC, both are set there; Linux 6.12, mlx5_err_handler has no reset_prepare",
+    },
+    VfDriver {
+        name: "hns3",
+        admin_mac: AdminMac::TakenLater,
+        outlives_reset: true,
+        source: "Linux 6.12, hclge_set_vf_mac: a VF that is alive is reinitialized with it; hns3_err_handler stops the interface before a reset and rebuilds it after",
     },
 ];
 
@@ -122,4 +139,13 @@ pub fn admin_mac(vf_driver: Option<&str>) -> AdminMac {
         .iter()
         .find(|driver| Some(driver.name) == vf_driver)
         .map_or(AdminMac::SetTwice, |driver| driver.admin_mac)
+}
+
+/// Whether a VF with this driver, or with none, can be reset under it. Under a driver for user space there's no
+/// interface to outlive it. An unknown driver is left alone: one that isn't told of a reset doesn't notice it.
+pub fn outlives_reset(vf_driver: Option<&str>) -> bool {
+    vf_driver.is_none_or(|name| {
+        USERSPACE_DRIVERS.contains(&name)
+            || VF_DRIVERS.iter().any(|driver| driver.name == name && driver.outlives_reset)
+    })
 }

@@ -240,6 +240,14 @@ pub enum Error {
         /// Why.
         source: pci::BindError,
     },
+    /// The device couldn't be reset.
+    #[error("VF {pci} may still be as its last user left it")]
+    Reset {
+        /// The VF.
+        pci: PciAddress,
+        /// Why.
+        source: pci::ResetError,
+    },
     /// Everything was set, and the VF isn't as asked for.
     #[error("VF {pci} (driver {driver}) isn't as asked for: {differences}")]
     ReadBack {
@@ -273,6 +281,7 @@ impl Error {
             Self::Links { source, .. } | Self::Step { source, .. } | Self::Namespace { source, .. } => {
                 source.is_transient()
             }
+            Self::Reset { source, .. } => source.is_transient(),
             Self::Device { source, .. } => matches!(source, pci::Error::Unlisted { .. }),
             Self::BootId { .. }
             | Self::Incarnation { .. }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::record::{Baseline, Claim, State};
 use crate::settings::{Place, Situation, describe, differences};
-use crate::step::{Step, steps};
+use crate::step::{Step, steps_home};
 
 /// How often a VF is looked at and worked on before it's given up. Three are needed where a driver's binding
 /// brings an interface back, whose MAC then shows in the PF's view.
@@ -177,6 +177,9 @@ impl<L: Links> Host<L> {
     }
 
     /// Brings a VF to its baseline; says in words what's in the way where it can't.
+    ///
+    /// A reset can't be read back. So each restore does one, in the first round in which the VF's driver lets it:
+    /// after a crash, or in quarantine, the next restore does another, which harms nobody.
     fn restore(
         &self,
         pci: PciAddress,
@@ -189,29 +192,34 @@ impl<L: Links> Host<L> {
         let own_mac = goal.settings.netdev.as_ref().and_then(|netdev| netdev.mac);
         let mut obstacles = Vec::new();
         let mut last_plan = Vec::new();
+        let mut reset_due = true;
+        let mut unreset = None;
         for _ in 0..ROUNDS {
             let (seen, stray) =
                 self.observe_strayed(pci, baseline, pod.as_ref()).map_err(|error| error.chain())?;
-            let plan = steps(&seen.situation, &goal);
+            let plan = steps_home(&seen.situation, &goal, reset_due);
             let settled = plan == last_plan && differences(&goal, &seen.situation).is_empty();
             if plan.is_empty() || settled {
                 break;
             }
             let way = OnTheWay::new(self, pci, stray.as_ref().or(pod.as_ref()), seen);
             obstacles = take_all(way, &plan, own_mac);
+            reset_due &= !plan.contains(&Step::Reset);
+            // Who reads the next round's obstacles has to hear of it too.
+            if let Some(place) = obstacles.iter().position(|error| matches!(error, Error::Reset { .. })) {
+                unreset = Some(obstacles.remove(place));
+            }
             last_plan = plan;
         }
         let seen = self.observe(pci, pod.as_ref()).map_err(|error| error.chain())?;
         let left = differences(&goal, &seen.situation);
-        if left.is_empty() {
+        if left.is_empty() && unreset.is_none() {
             return Ok(());
         }
-        let mut reason = describe(&left);
-        for obstacle in obstacles {
-            reason.push_str("; ");
-            reason.push_str(&obstacle.chain());
-        }
-        Err(reason)
+        let differing = Some(describe(&left)).filter(|text| !text.is_empty());
+        // Where nothing differs, the last round's obstacles were overcome.
+        let obstacles = unreset.iter().chain(obstacles.iter().filter(|_| !left.is_empty())).map(Error::chain);
+        Err(differing.into_iter().chain(obstacles).collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -244,6 +252,7 @@ fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<M
             | Step::Allmulti(_)
             | Step::RemoveAltname(_)
             | Step::Rename(_)
+            | Step::Reset
             | Step::Up => {}
         }
     }

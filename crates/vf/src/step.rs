@@ -16,6 +16,8 @@ use crate::settings::{Admin, Netdev, Place, Situation};
 /// One change to a VF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Reset the function, where the kernel offers that.
+    Reset,
     /// Set the interface down.
     Down,
     /// Remove an alternative name.
@@ -54,6 +56,7 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Reset => f.write_str("reset the function"),
             Self::Down => f.write_str("set the interface down"),
             Self::RemoveAltname(name) => write!(f, "remove alternative name {}", name.display()),
             Self::Admin(change) => write!(f, "set {change}"),
@@ -119,6 +122,15 @@ pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
         steps.extend((goal_netdev.up && is_down).then_some(Step::Up));
     }
     steps
+}
+
+/// What takes a VF home. Where a reset is due it's the first step, as soon as the driver that the VF has lets it be:
+/// what it shows after it, and what the PF forgets by it, is for the next round.
+pub(crate) fn steps_home(now: &Situation, goal: &Situation, reset_due: bool) -> Vec<Step> {
+    let resets = reset_due && driver::outlives_reset(now.settings.driver.as_deref());
+    let mut plan: Vec<Step> = resets.then_some(Step::Reset).into_iter().collect();
+    plan.extend(steps(now, goal));
+    plan
 }
 
 /// The steps for both MACs, before and after the others.

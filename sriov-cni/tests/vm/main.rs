@@ -11,4 +11,6 @@ mod life;
 #[cfg(test)]
 mod node;
 #[cfg(test)]
+mod reset;
+#[cfg(test)]
 mod traffic;

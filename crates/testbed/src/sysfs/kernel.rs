@@ -1,11 +1,11 @@
-//! What the kernel does when a driver is bound or unbound.
+//! What the kernel does when a driver is bound or unbound, and when a function is reset.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,13 +20,15 @@ use crate::links::FakeLinks;
 /// How often the pipes are looked at.
 const STEP: Duration = Duration::from_millis(1);
 
-/// A thread that answers writes to `unbind` and `drivers_probe` of a [`SysfsTree`], and ends when it's dropped.
+/// A thread that answers writes to `unbind` and `drivers_probe` of a [`SysfsTree`], and ends when it's dropped. What
+/// is written to `reset` is counted.
 ///
-/// These files become pipes. Drivers that are registered later aren't listened to.
+/// These files become pipes. Drivers and functions that are added later aren't listened to.
 #[derive(Debug)]
 pub struct FakeKernel {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    resets: Mutex<Vec<(PciAddress, Pipe, usize)>>,
 }
 
 struct Pipes {
@@ -34,6 +36,7 @@ struct Pipes {
     unbind: Vec<(String, Pipe)>,
 }
 
+#[derive(Debug)]
 struct Pipe {
     file: File,
     text: String,
@@ -49,6 +52,14 @@ impl FakeKernel {
             unbind.push((name, Pipe::replace(&driver.path().join("unbind"))));
         }
         let mut pipes = Pipes { probe: Pipe::replace(&bus.join("drivers_probe")), unbind };
+        let mut resets = Vec::new();
+        for device in fs::read_dir(bus.join("devices")).expect("the tree has devices").flatten() {
+            let (address, reset) =
+                (device.file_name().to_string_lossy().parse(), device.path().join("reset"));
+            if let (Ok(address), true) = (address, reset.exists()) {
+                resets.push((address, Pipe::replace(&reset), 0));
+            }
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let (tree, links, stopped) = (tree.clone(), links.cloned(), Arc::clone(&stop));
         let thread = thread::spawn(move || {
@@ -57,7 +68,16 @@ impl FakeKernel {
                 thread::sleep(STEP);
             }
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, thread: Some(thread), resets: Mutex::new(resets) }
+    }
+
+    /// How often a function was reset so far.
+    pub fn resets(&self, address: &PciAddress) -> usize {
+        let mut resets = self.resets.lock().expect("no test panics with the pipes locked");
+        let of_function = resets.iter_mut().find(|(of, _, _)| of == address);
+        let (_, pipe, count) = of_function.expect("the function can be reset");
+        *count += pipe.lines().iter().filter(|line| *line == "1").count();
+        *count
     }
 }
 
@@ -139,6 +159,12 @@ impl Pipe {
     }
 
     fn addresses(&mut self) -> Vec<PciAddress> {
+        let lines = self.lines();
+        let address = |line: &String| line.parse().expect("only PCI addresses are written to these files");
+        lines.iter().map(address).collect()
+    }
+
+    fn lines(&mut self) -> Vec<String> {
         let mut bytes = [0; 4096];
         loop {
             let count = match self.file.read(&mut bytes) {
@@ -150,9 +176,6 @@ impl Pipe {
         let Some(end) = self.text.rfind('\n') else { return Vec::new() };
         let rest = self.text.split_off(end + 1);
         let whole = std::mem::replace(&mut self.text, rest);
-        whole
-            .lines()
-            .map(|line| line.parse().expect("only PCI addresses are written to these files"))
-            .collect()
+        whole.lines().map(str::to_owned).collect()
     }
 }

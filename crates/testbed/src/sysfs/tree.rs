@@ -50,6 +50,8 @@ impl SysfsTree {
         };
         link(address, "physfn", spec.address);
         link(spec.address, &format!("virtfn{index}"), address);
+        self.write(&address, "reset_method", "flr\n");
+        self.write(&address, "reset", "");
         address
     }
 

@@ -70,7 +70,9 @@ pub(crate) fn take(situation: &mut Situation, step: &Step) {
             netdev.mac = Some(*mac);
         }
         Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_) => {}
-        Step::Bind(_) => unreachable!("every situation here has the same driver"),
+        Step::Bind(_) | Step::Reset => {
+            unreachable!("every situation here has the same driver, and none is reset")
+        }
     }
 }
 

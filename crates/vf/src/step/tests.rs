@@ -1,6 +1,7 @@
 use netlink::{LinkState, VlanProto};
 use pci::Vlans;
 use proptest::prelude::*;
+use rstest::rstest;
 
 use super::model::{arrive, at_home, take};
 use super::*;
@@ -137,6 +138,32 @@ proptest! {
     }
 }
 
+#[rstest]
+#[case(Some("vfio-pci"), true)]
+#[case(None, true)]
+#[case(Some("hns3"), true)]
+#[case(Some("igbvf"), false)]
+#[case(Some("iavf"), false)]
+#[case(Some("unheard"), false)]
+fn a_reset_that_is_due_comes_first_where_the_driver_outlives_it(
+    #[case] driver: Option<&str>,
+    #[case] resets: bool,
+) {
+    let admin = |id| {
+        let (vlan, rate) = (Vlan { id, ..Vlan::default() }, Rate::default());
+        Admin { mac: None, vlan, rate, spoofchk: None, trust: None, link_state: None, trunk: None }
+    };
+    let situation = |id| {
+        let settings = Settings { driver: driver.map(str::to_owned), netdev: None, admin: Some(admin(id)) };
+        Situation { settings, place: Place::Home }
+    };
+    let rest = steps(&situation(5), &situation(0));
+    assert_eq!(rest.len(), 1);
+    let with_reset: Vec<Step> = resets.then_some(Step::Reset).into_iter().chain(rest.clone()).collect();
+    assert_eq!(steps_home(&situation(5), &situation(0), true), with_reset);
+    assert_eq!(steps_home(&situation(5), &situation(0), false), rest);
+}
+
 #[test]
 fn steps_read_as_sentences() {
     let sentence = |step: Step| step.to_string();
@@ -147,5 +174,6 @@ fn steps_read_as_sentences() {
     );
     assert_eq!(sentence(Step::AllowVlans("3-5".parse().unwrap())), "add 3-5 to vlanTrunk");
     assert_eq!(sentence(Step::Promisc(true)), "set promisc on");
+    assert_eq!(sentence(Step::Reset), "reset the function");
     assert_eq!(sentence(Step::Bind(Driver::Kernel)), "bind to its kernel driver");
 }

@@ -23,7 +23,7 @@ pub(crate) struct Machine {
     pub(crate) spec: PfSpec,
     pub(crate) vfs: Vec<PciAddress>,
     pub(crate) directory: TempDir,
-    _kernel: FakeKernel,
+    pub(crate) kernel: FakeKernel,
 }
 
 impl Machine {
@@ -48,7 +48,7 @@ impl Machine {
         let kernel = FakeKernel::start(&tree, Some(&links));
         let directory = tempfile::tempdir().unwrap();
         let host = machine(&tree, &links, directory.path(), BOOT);
-        Self { host, links, tree, spec, vfs, directory, _kernel: kernel }
+        Self { host, links, tree, spec, vfs, directory, kernel }
     }
 
     /// The same machine, as the next process sees it.

@@ -13,6 +13,8 @@ mod owners;
 #[cfg(test)]
 mod prepare;
 #[cfg(test)]
+mod reset;
+#[cfg(test)]
 mod trunk;
 #[cfg(test)]
 mod waits;
