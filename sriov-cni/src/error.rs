@@ -44,6 +44,7 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::NoVf { .. }
         | vf::Error::NoPf { .. }
         | vf::Error::Unsupported { .. }
+        | vf::Error::RateTooSmall { .. }
         | vf::Error::NoInterface { .. }
         | vf::Error::TrunkTooLong { .. }
         | vf::Error::MtuAbovePf { .. }

@@ -268,6 +268,11 @@ fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Er
             Some(_) => {}
         }
     }
+    if let (Some(pf), Some(rate)) = (&seen.pf, wanted.rate.map(|rate| rate.max))
+        && let Some(least) = driver::least_max_rate(&pf.driver).filter(|least| rate != 0 && rate < *least)
+    {
+        return Err(Error::RateTooSmall { pci, driver: pf.driver.clone(), rate, least });
+    }
     if let (Some(vlans), Some(pf)) = (&wanted.trunk, &seen.pf)
         && driver::trunk(&pf.driver).is_some_and(|dialect| !dialect.can_show(vlans))
     {

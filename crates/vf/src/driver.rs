@@ -24,9 +24,13 @@ pub enum AdminMac {
 pub struct PfDriver {
     /// Its name.
     pub name: &'static str,
-    /// What it can't do.
+    /// What it can't do, whatever the device.
     pub unsupported: &'static [Attribute],
-    /// How that is known.
+    /// Whether it refuses to remove an admin MAC. The VF's own is set in its place: the VF has that anyhow.
+    pub zero_mac_refused: bool,
+    /// The least `max_tx_rate` in Mbit/s that it takes, beside 0 for none; 0 where it takes any.
+    pub least_max_rate: u32,
+    /// How that is known; files of the kernel are below `drivers/net/ethernet`.
     pub source: &'static str,
 }
 
@@ -44,21 +48,128 @@ pub struct VfDriver {
 }
 
 /// The drivers of PFs.
-pub const PF_DRIVERS: [PfDriver; 2] = [
+pub const PF_DRIVERS: [PfDriver; 15] = [
     PfDriver {
         name: "igb",
         unsupported: &[Attribute::LinkState, Attribute::MinTxRate, Attribute::VlanProto8021ad],
-        source: "measured on Linux 6.12 with an 82576: EOPNOTSUPP, EINVAL and EPROTONOSUPPORT",
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "measured on Linux 6.12 with an 82576: EOPNOTSUPP, EINVAL and EPROTONOSUPPORT; igb_main.c, igb_ndo_set_vf_mac: zero removes it",
     },
     PfDriver {
         name: "ixgbe",
-        unsupported: &[Attribute::MinTxRate],
-        source: "Linux, ixgbe_ndo_set_vf_bw: EINVAL for a min_tx_rate other than 0",
+        unsupported: &[Attribute::MinTxRate, Attribute::VlanProto8021ad],
+        zero_mac_refused: false,
+        least_max_rate: 11,
+        source: "Linux 6.12, intel/ixgbe/ixgbe_sriov.c: ixgbe_ndo_set_vf_bw, which takes a rate above 10 Mbit/s, and only while the link has 10 Gbit/s; ixgbe_ndo_set_vf_vlan",
+    },
+    PfDriver {
+        name: "i40e",
+        unsupported: &[Attribute::MinTxRate, Attribute::VlanProto8021ad],
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "Linux 6.12, intel/i40e/i40e_virtchnl_pf.c: i40e_ndo_set_vf_bw, i40e_ndo_set_vf_port_vlan, i40e_ndo_set_vf_mac",
+    },
+    PfDriver {
+        name: "ice",
+        unsupported: &[],
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "Linux 6.12, intel/ice/ice_sriov.c; 802.1ad depends on the VLAN mode that the device is in: ice_is_supported_port_vlan_proto",
+    },
+    PfDriver {
+        name: "mlx5_core",
+        unsupported: &[Attribute::VlanProto8021ad],
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "Linux 6.12, mellanox/mlx5/core/en_main.c: mlx5e_set_vf_vlan; mlx5/core/eswitch.c: mlx5_esw_set_vport_mac_locked takes zero",
+    },
+    PfDriver {
+        name: "mlx4_core",
+        unsupported: &[Attribute::MinTxRate, Attribute::Trust],
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "Linux 6.12, mellanox/mlx4/cmd.c: mlx4_set_vf_rate; mlx4_set_vf_mac refuses zero while spoofchk is on; mlx4/en_netdev.c: no ndo_set_vf_trust",
+    },
+    PfDriver {
+        name: "bnxt_en",
+        unsupported: &[],
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "Linux 6.12, broadcom/bnxt/bnxt_sriov.c; 802.1ad, spoofchk and trust depend on the firmware: bnxt_set_vf_vlan, bnxt_set_vf_spoofchk, bnxt_hwrm_set_trusted_vf",
+    },
+    PfDriver {
+        name: "qede",
+        unsupported: &[Attribute::VlanQos, Attribute::VlanProto8021ad],
+        zero_mac_refused: true,
+        least_max_rate: 0,
+        source: "Linux 6.12, qlogic/qede/qede_main.c: qede_set_vf_vlan, which drops the priority; qede_set_vf_mac",
+    },
+    PfDriver {
+        name: "ionic",
+        unsupported: &[Attribute::MinTxRate, Attribute::VlanQos, Attribute::VlanProto8021ad],
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "Linux 6.12, pensando/ionic/ionic_lif.c: ionic_set_vf_rate, ionic_set_vf_vlan, ionic_set_vf_mac",
+    },
+    PfDriver {
+        name: "nfp",
+        unsupported: &[],
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "Linux 6.12, netronome/nfp/nfp_net_sriov.c: what it can depends on the firmware, nfp_net_sriov_check",
+    },
+    PfDriver {
+        name: "hns3",
+        unsupported: &[Attribute::MinTxRate, Attribute::VlanProto8021ad],
+        zero_mac_refused: false,
+        least_max_rate: 0,
+        source: "Linux 6.12, hisilicon/hns3/hns3pf/hclge_main.c: hclge_vf_rate_param_check, hclge_set_vf_vlan_filter, hclge_set_vf_mac",
+    },
+    PfDriver {
+        name: "be2net",
+        unsupported: &[Attribute::MinTxRate, Attribute::Trust, Attribute::VlanProto8021ad],
+        zero_mac_refused: true,
+        least_max_rate: 100,
+        source: "Linux 6.12, emulex/benet/be_main.c: be_set_vf_tx_rate, be_set_vf_vlan, be_set_vf_mac; no ndo_set_vf_trust",
+    },
+    PfDriver {
+        name: "bnx2x",
+        unsupported: &[
+            Attribute::MinTxRate,
+            Attribute::MaxTxRate,
+            Attribute::Trust,
+            Attribute::VlanQos,
+            Attribute::VlanProto8021ad,
+        ],
+        zero_mac_refused: true,
+        least_max_rate: 0,
+        source: "Linux 6.12, broadcom/bnx2x/bnx2x_main.c: no ndo_set_vf_rate, no ndo_set_vf_trust; bnx2x_sriov.c: bnx2x_set_vf_vlan, which drops the priority; bnx2x_set_vf_mac",
+    },
+    PfDriver {
+        name: "cxgb4",
+        unsupported: &[
+            Attribute::MinTxRate,
+            Attribute::SpoofCheck,
+            Attribute::Trust,
+            Attribute::VlanQos,
+            Attribute::VlanProto8021ad,
+        ],
+        zero_mac_refused: true,
+        least_max_rate: 0,
+        source: "Linux 6.12, chelsio/cxgb4/cxgb4_main.c: cxgb4_mgmt_set_vf_rate, cxgb4_mgmt_set_vf_vlan, cxgb4_mgmt_set_vf_mac; no ndo_set_vf_spoofchk, no ndo_set_vf_trust",
+    },
+    PfDriver {
+        name: "hinic",
+        unsupported: &[Attribute::VlanProto8021ad],
+        zero_mac_refused: true,
+        least_max_rate: 0,
+        source: "Linux 6.12, huawei/hinic/hinic_sriov.c: hinic_ndo_set_vf_vlan, hinic_ndo_set_vf_mac",
     },
 ];
 
 /// The drivers of VFs.
-pub const VF_DRIVERS: [VfDriver; 6] = [
+pub const VF_DRIVERS: [VfDriver; 8] = [
     VfDriver {
         name: "igbvf",
         admin_mac: AdminMac::SetBetween,
@@ -95,6 +206,18 @@ pub const VF_DRIVERS: [VfDriver; 6] = [
         outlives_reset: true,
         source: "Linux 6.12, hclge_set_vf_mac: a VF that is alive is reinitialized with it; hns3_err_handler stops the interface before a reset and rebuilds it after",
     },
+    VfDriver {
+        name: "bnxt_en",
+        admin_mac: AdminMac::SetTwice,
+        outlives_reset: false,
+        source: "Linux 6.12, broadcom/bnxt/bnxt_sriov.c: bnxt_update_vf_mac takes it when the VF is opened, and bnxt_approve_mac lets the firmware decide on the same one; bnxt_err_handler has no reset_prepare",
+    },
+    VfDriver {
+        name: "qede",
+        admin_mac: AdminMac::TakenLater,
+        outlives_reset: false,
+        source: "Linux 6.12, qlogic/qede/qede_filter.c: qede_force_mac, from the PF's bulletin; qede_err_handler has no reset_prepare",
+    },
 ];
 
 /// What is known of how a PF's driver restricts the VLANs that a VF may tag itself. Linux itself has no way to.
@@ -127,9 +250,24 @@ pub fn trunk(pf_driver: &str) -> Option<TrunkDialect> {
     TRUNKS.iter().find(|trunk| trunk.pf_driver == pf_driver).map(|trunk| trunk.dialect)
 }
 
+/// What is known of a PF's driver.
+fn of_pf(name: &str) -> Option<&'static PfDriver> {
+    PF_DRIVERS.iter().find(|driver| driver.name == name)
+}
+
 /// Whether a PF's driver is known to be unable to do something.
 pub fn is_unsupported(pf_driver: &str, attribute: Attribute) -> bool {
-    PF_DRIVERS.iter().any(|driver| driver.name == pf_driver && driver.unsupported.contains(&attribute))
+    of_pf(pf_driver).is_some_and(|driver| driver.unsupported.contains(&attribute))
+}
+
+/// Whether a PF's driver is known to refuse to remove an admin MAC.
+pub fn refuses_zero_mac(pf_driver: &str) -> bool {
+    of_pf(pf_driver).is_some_and(|driver| driver.zero_mac_refused)
+}
+
+/// The least `max_tx_rate` in Mbit/s that a PF's driver takes, beside 0, where it's known to refuse smaller ones.
+pub fn least_max_rate(pf_driver: &str) -> Option<u32> {
+    of_pf(pf_driver).map(|driver| driver.least_max_rate).filter(|least| *least != 0)
 }
 
 /// How an admin MAC reaches the interface. An unknown driver's is set there too: if it has taken it by itself,
@@ -149,3 +287,6 @@ pub fn outlives_reset(vf_driver: Option<&str>) -> bool {
             || VF_DRIVERS.iter().any(|driver| driver.name == name && driver.outlives_reset)
     })
 }
+
+#[cfg(test)]
+mod tests;

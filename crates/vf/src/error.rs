@@ -170,6 +170,20 @@ pub enum Error {
         /// What was asked for.
         attribute: Attribute,
     },
+    /// The driver has no rates as small as that.
+    #[error(
+        "the driver {driver} can't set max_tx_rate {rate} of VF {pci}: the least that it takes is {least} Mbit/s, or 0 for none"
+    )]
+    RateTooSmall {
+        /// The VF.
+        pci: PciAddress,
+        /// The PF's driver.
+        driver: String,
+        /// What was asked for, in Mbit/s.
+        rate: u32,
+        /// The least that it takes, in Mbit/s.
+        least: u32,
+    },
     /// An attribute that only an interface has, and a VF without one.
     #[error(
         "{attribute} of VF {pci} can't be set: its driver {driver} gives it no interface; leave {attribute} out of the network's configuration, and set it in the program that uses the VF"
@@ -292,6 +306,7 @@ impl Error {
             | Self::NoDriver { .. }
             | Self::NoPf { .. }
             | Self::Unsupported { .. }
+            | Self::RateTooSmall { .. }
             | Self::NoInterface { .. }
             | Self::Trunk { .. }
             | Self::TrunkTooLong { .. }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::record::{Baseline, Claim, State};
 use crate::settings::{Place, Situation, describe, differences};
-use crate::step::{Step, steps_home};
+use crate::step::{Step, steps_home, without_zero_mac};
 
 /// How often a VF is looked at and worked on before it's given up. Three are needed where a driver's binding
 /// brings an interface back, whose MAC then shows in the PF's view.
@@ -198,6 +198,8 @@ impl<L: Links> Host<L> {
             let (seen, stray) =
                 self.observe_strayed(pci, baseline, pod.as_ref()).map_err(|error| error.chain())?;
             let plan = steps_home(&seen.situation, &goal, reset_due);
+            let pf_driver = seen.pf.as_ref().map(|pf| pf.driver.as_str());
+            let plan = without_zero_mac(plan, pf_driver, own_mac);
             let settled = plan == last_plan && differences(&goal, &seen.situation).is_empty();
             if plan.is_empty() || settled {
                 break;
@@ -225,7 +227,7 @@ impl<L: Links> Host<L> {
 
 /// Takes as many steps as can be taken: what fails isn't in the way of what doesn't depend on it.
 ///
-/// A driver that refuses to remove an admin MAC is given `own_mac`, the VF's own, as that.
+/// A driver that isn't known, and refuses to remove an admin MAC, is given `own_mac`, the VF's own, as that.
 fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<MacAddr>) -> Vec<Error> {
     let mut obstacles = Vec::new();
     for step in plan {

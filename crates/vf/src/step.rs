@@ -133,6 +133,22 @@ pub(crate) fn steps_home(now: &Situation, goal: &Situation, reset_due: bool) -> 
     plan
 }
 
+/// A plan in which the VF's own MAC is set as its admin MAC, where the PF's driver is known to refuse to remove one.
+pub(crate) fn without_zero_mac(
+    mut plan: Vec<Step>,
+    pf_driver: Option<&str>,
+    own_mac: Option<MacAddr>,
+) -> Vec<Step> {
+    let refused = pf_driver.is_some_and(driver::refuses_zero_mac);
+    if let Some(own_mac) = own_mac.filter(|_| refused) {
+        let removal = Step::Admin(VfChange::Mac(MacAddr::default()));
+        for step in plan.iter_mut().filter(|step| **step == removal) {
+            *step = Step::Admin(VfChange::Mac(own_mac));
+        }
+    }
+    plan
+}
+
 /// The steps for both MACs, before and after the others.
 #[derive(Debug, Default)]
 struct MacSteps {

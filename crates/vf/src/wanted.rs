@@ -41,6 +41,8 @@ pub enum Attribute {
     Mac,
     /// `vlan`.
     Vlan,
+    /// `vlanQoS`, other than 0.
+    VlanQos,
     /// `vlanProto` 802.1ad.
     VlanProto8021ad,
     /// `min_tx_rate`, other than 0.
@@ -68,6 +70,7 @@ impl fmt::Display for Attribute {
         f.write_str(match self {
             Self::Mac => "mac",
             Self::Vlan => "vlan",
+            Self::VlanQos => "vlanQoS",
             Self::VlanProto8021ad => "vlanProto 802.1ad",
             Self::MinTxRate => "min_tx_rate",
             Self::MaxTxRate => "max_tx_rate",
@@ -90,6 +93,7 @@ impl Wanted {
         [
             (self.mac.is_some(), Attribute::Mac),
             (self.vlan.is_some(), Attribute::Vlan),
+            (self.vlan.is_some_and(|vlan| vlan.qos != 0), Attribute::VlanQos),
             (ad, Attribute::VlanProto8021ad),
             (self.rate.is_some_and(|rate| rate.min != 0), Attribute::MinTxRate),
             (self.rate.is_some_and(|rate| rate.max != 0), Attribute::MaxTxRate),

@@ -97,6 +97,81 @@ fn what_the_driver_cannot_do_is_refused_by_name_before_anything_is_touched(
     assert_eq!(machine.state(machine.vf()), None);
 }
 
+/// What a network asks for so that it needs one attribute, and as few others as can be.
+fn asking_for(attribute: Attribute) -> Wanted {
+    let vlan = |qos, proto| Some(Vlan { id: 5, qos, proto });
+    let nothing = Wanted::default();
+    match attribute {
+        Attribute::Mac => Wanted { mac: Some(MAC), ..nothing },
+        Attribute::Vlan => Wanted { vlan: vlan(0, VlanProto::Dot1q), ..nothing },
+        Attribute::VlanQos => Wanted { vlan: vlan(3, VlanProto::Dot1q), ..nothing },
+        Attribute::VlanProto8021ad => Wanted { vlan: vlan(0, VlanProto::Dot1ad), ..nothing },
+        Attribute::MinTxRate => Wanted { rate: Some(Rate { min: 200, max: 0 }), ..nothing },
+        Attribute::MaxTxRate => Wanted { rate: Some(Rate { min: 0, max: 200 }), ..nothing },
+        Attribute::SpoofCheck => Wanted { spoofchk: Some(false), ..nothing },
+        Attribute::Trust => Wanted { trust: Some(true), ..nothing },
+        Attribute::LinkState => Wanted { link_state: Some(LinkState::Enable), ..nothing },
+        Attribute::VlanTrunk => Wanted { trunk: Some("3-5".parse().unwrap()), ..nothing },
+        Attribute::Mtu => Wanted { mtu: Some(1400), ..nothing },
+        Attribute::Promisc => Wanted { promisc: Some(true), ..nothing },
+        Attribute::Allmulti => Wanted { allmulti: Some(true), ..nothing },
+    }
+}
+
+fn under(pf_driver: &str, model: DriverModel) -> Machine {
+    Machine::new(PfSpec { driver: pf_driver.to_owned(), ..PfSpec::igb("0000:01:00.0", "enp1s0") }, model)
+}
+
+#[test]
+fn what_the_table_says_of_a_driver_is_refused_by_name_before_anything_is_touched() {
+    for driver in &vf::driver::PF_DRIVERS {
+        let machine = under(driver.name, DriverModel::iavf());
+        for attribute in driver.unsupported {
+            let error = machine.attach(&asking_for(*attribute)).unwrap_err();
+            assert!(
+                matches!(&error, Error::Unsupported { attribute: of, .. } if of == attribute),
+                "{error:?}"
+            );
+            let text = error.to_string();
+            assert!(text.contains(driver.name) && text.contains(&attribute.to_string()), "{text}");
+        }
+        let least = driver.least_max_rate;
+        if least != 0 {
+            let rate = |max| Wanted { rate: Some(Rate { min: 0, max }), ..Wanted::default() };
+            let error = machine.attach(&rate(least - 1)).unwrap_err();
+            assert!(matches!(error, Error::RateTooSmall { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains(driver.name) && text.contains(&format!("is {least} Mbit/s")), "{text}");
+            assert!(machine.links.changes().is_empty());
+            machine.attach(&rate(least)).unwrap();
+            machine.detach(1).unwrap();
+            machine.attach(&rate(0)).unwrap();
+        } else {
+            assert!(machine.links.changes().is_empty(), "{}", driver.name);
+        }
+        assert!(least != 0 || machine.state(machine.vf()).is_none(), "{}", driver.name);
+    }
+}
+
+#[test]
+fn a_driver_that_is_known_to_refuse_it_is_not_asked_to_remove_a_mac() {
+    for driver in vf::driver::PF_DRIVERS.iter().filter(|driver| driver.zero_mac_refused) {
+        let spec = PfSpec {
+            driver: driver.name.to_owned(),
+            vf_driver: Some("iavf".to_owned()),
+            ..PfSpec::igb("0000:01:00.0", "enp1s0")
+        };
+        let machine = Machine::new(spec, DriverModel::iavf());
+        let before = machine.look(machine.vf());
+        machine.attach(&asking_for(Attribute::Mac)).unwrap();
+        machine.detach(1).unwrap_or_else(|error| panic!("{}: {}", driver.name, error.chain()));
+        assert_eq!(machine.look(machine.vf()), before, "{}", driver.name);
+        let removals =
+            machine.links.changes().into_iter().filter(|call| call.target.contains("00:00:00:00:00:00"));
+        assert_eq!(removals.count(), 0, "{}", driver.name);
+    }
+}
+
 #[rstest]
 #[case(Lacking::Mac, Attribute::Mac)]
 #[case(Lacking::Vlan, Attribute::Vlan)]
