@@ -62,6 +62,7 @@ mod tests {
             allmulti: false,
             device: None,
             master,
+            lower: None,
             hardware: 1,
         }
     }

@@ -41,6 +41,9 @@ pub struct Link {
     pub device: Option<String>,
     /// The index of the bridge, bond or VRF that it's a member of.
     pub master: Option<u32>,
+    /// The index of the link in the same namespace that it's on, as a VLAN interface or a macvlan is; of a veth, the
+    /// other end. A link that moves leaves what's on it behind, and that goes on to send and receive through it.
+    pub lower: Option<u32>,
     /// Its ARP hardware type: 1 is Ethernet, 32 is InfiniBand.
     pub hardware: u16,
 }

@@ -23,6 +23,8 @@ pub enum Verb {
     Rename,
     /// Remove an alternative name.
     RemoveAltname,
+    /// Remove a link.
+    RemoveLink,
     /// Set a link's hardware address.
     SetMac,
     /// Set a link's MTU.
@@ -56,6 +58,7 @@ impl Verb {
             | Self::Move
             | Self::Rename
             | Self::RemoveAltname
+            | Self::RemoveLink
             | Self::SetMac
             | Self::SetMtu
             | Self::SetUp
@@ -79,6 +82,7 @@ impl fmt::Display for Verb {
             Self::Move => "move",
             Self::Rename => "rename",
             Self::RemoveAltname => "remove the alternative name",
+            Self::RemoveLink => "remove",
             Self::SetMac => "set the MAC of",
             Self::SetMtu => "set the MTU of",
             Self::SetPromisc => "set promisc of",

@@ -21,8 +21,8 @@ use crate::namespace::{Namespace, OWN};
 use crate::view;
 
 use request::{
-    RTM_DELLINKPROP, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK,
-    RTM_NEWROUTE, RTM_SETLINK,
+    RTM_DELLINK, RTM_DELLINKPROP, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR,
+    RTM_NEWLINK, RTM_NEWROUTE, RTM_SETLINK,
 };
 
 /// The links of this machine.
@@ -221,6 +221,11 @@ impl Links for Kernel {
         let target = format!("{} of link {ifindex} in {}", altname.display(), namespace.path().display());
         let message = request::remove_altname(ifindex, altname);
         change(namespace, Question::new(Verb::RemoveAltname, target), RTM_DELLINKPROP, &message)
+    }
+
+    fn remove_link(&self, namespace: &Namespace, ifindex: u32) -> Result<(), Error> {
+        let question = Question::of_link(Verb::RemoveLink, ifindex, namespace);
+        change(namespace, question, RTM_DELLINK, &request::remove_link(ifindex))
     }
 
     fn set_mac(&self, namespace: &Namespace, ifindex: u32, mac: MacAddr) -> Result<(), Error> {

@@ -80,6 +80,10 @@ pub trait Links: Debug + Send + Sync {
     fn remove_altname(&self, namespace: &Self::Namespace, ifindex: u32, altname: &OsStr)
     -> Result<(), Error>;
 
+    /// Removes a link that someone made (a VLAN interface, a macvlan, a veth), with what's on it. A device's own
+    /// can't be: `EOPNOTSUPP`.
+    fn remove_link(&self, namespace: &Self::Namespace, ifindex: u32) -> Result<(), Error>;
+
     /// Sets a link's hardware address.
     fn set_mac(&self, namespace: &Self::Namespace, ifindex: u32, mac: MacAddr) -> Result<(), Error>;
 

@@ -69,6 +69,10 @@ impl Bench for Guest {
         self.veths.lock().expect("no check panics with it locked").push(name.to_owned());
     }
 
+    fn add_macvlan(&self, on: &str, name: &str) {
+        ip(&["link", "add", "link", on, "name", name, "type", "macvlan"]).expect("the guest has macvlan");
+    }
+
     fn add_altname(&self, name: &str, altname: &str) {
         ip(&["link", "property", "add", "dev", name, "altname", altname]).expect("the link is there");
     }

@@ -157,6 +157,14 @@ impl FakeLinks {
         self.edit(pci, |port| port.mac = mac);
     }
 
+    /// Adds a macvlan on the link of a device, in that one's namespace, as someone in a pod may do.
+    pub fn add_macvlan_behind(&self, pci: &str, name: &str) {
+        let mut world = self.world();
+        let found = world.ports.iter().find(|(_, port)| port.device.as_deref() == Some(pci));
+        let (lower, space) = found.map(|(&id, port)| (id, port.space)).expect("the device has a link");
+        world.add_port(name, space).1.lower = Some(lower);
+    }
+
     /// Plugs the cable of a device in or out.
     pub fn plug(&self, pci: &str, plugged: bool) {
         self.edit(pci, |port| port.cable = Cable::Plugged(plugged));

@@ -45,6 +45,7 @@ impl<'a, L: Links> OnTheWay<'a, L> {
             }
             Step::AllowVlans(_) | Step::ForbidVlans(_) => self.change_trunk(step),
             Step::Down
+            | Step::RemoveUpper { .. }
             | Step::RemoveAltname(_)
             | Step::Admin(_)
             | Step::Move { .. }
@@ -92,6 +93,10 @@ impl<'a, L: Links> OnTheWay<'a, L> {
         match step {
             Step::Down => links.set_up(here, ifindex, false),
             Step::Up => links.set_up(here, ifindex, true),
+            Step::RemoveUpper { ifindex, .. } => match links.remove_link(here, *ifindex) {
+                Err(error) if error.is_gone() => Ok(()),
+                removed => removed,
+            },
             Step::RemoveAltname(altname) => links.remove_altname(here, ifindex, altname),
             Step::Rename(name) => links.rename(here, ifindex, name),
             Step::Mtu(mtu) => links.set_mtu(here, ifindex, *mtu),

@@ -18,6 +18,8 @@ pub(crate) struct Seen {
     pub(crate) pf: Option<PfLink>,
     /// The index of its own interface, in the namespace where that is.
     pub(crate) ifindex: Option<u32>,
+    /// What's on its interface in a pod: index and name. What's on it at home is an administrator's.
+    pub(crate) uppers: Vec<(u32, String)>,
 }
 
 /// A PF as the way to its VF.
@@ -44,11 +46,19 @@ impl<L: Links> Host<L> {
         };
         let name = pci.to_string();
         let at_home = self.links.link_of_device(self.links.host(), &name).map_err(links)?;
+        let mut uppers = Vec::new();
         let (link, place) = match (at_home, pod) {
             (Some(link), _) => (Some(link), Place::Home),
-            (None, Some(pod)) => match self.links.link_of_device(pod, &name) {
-                Ok(Some(link)) => (Some(link), Place::Pod),
-                Ok(None) => (None, Place::Home),
+            (None, Some(pod)) => match self.links.links(pod) {
+                Ok(in_pod) => match in_pod.iter().find(|link| link.device.as_ref() == Some(&name)) {
+                    Some(link) => {
+                        let is_on_it = |upper: &&Link| upper.lower == Some(link.index);
+                        uppers =
+                            in_pod.iter().filter(is_on_it).map(|it| (it.index, it.name.clone())).collect();
+                        (Some(link.clone()), Place::Pod)
+                    }
+                    None => (None, Place::Home),
+                },
                 Err(error) if error.is_gone() => (None, Place::Home),
                 Err(error) => return Err(links(error)),
             },
@@ -56,7 +66,7 @@ impl<L: Links> Host<L> {
         };
         let ifindex = link.as_ref().map(|link| link.index);
         let settings = Settings { driver: function.driver, netdev: link.map(Netdev::from), admin };
-        Ok(Seen { situation: Situation { settings, place }, pf, ifindex })
+        Ok(Seen { situation: Situation { settings, place }, pf, ifindex, uppers })
     }
 
     fn admin(&self, pci: PciAddress, pf: &PfLink) -> Result<Admin, Error> {

@@ -197,7 +197,7 @@ impl<L: Links> Host<L> {
         for _ in 0..ROUNDS {
             let (seen, stray) =
                 self.observe_strayed(pci, baseline, pod.as_ref()).map_err(|error| error.chain())?;
-            let plan = steps_home(&seen.situation, &goal, reset_due);
+            let plan = steps_home(&seen.situation, &goal, reset_due, &seen.uppers);
             let pf_driver = seen.pf.as_ref().map(|pf| pf.driver.as_str());
             let plan = without_zero_mac(plan, pf_driver, own_mac);
             let settled = plan == last_plan && differences(&goal, &seen.situation).is_empty();
@@ -230,7 +230,12 @@ impl<L: Links> Host<L> {
 /// A driver that isn't known, and refuses to remove an admin MAC, is given `own_mac`, the VF's own, as that.
 fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<MacAddr>) -> Vec<Error> {
     let mut obstacles = Vec::new();
+    let mut is_shared = false;
     for step in plan {
+        // It would come home with something of the pod's on it, and be the next pod's.
+        if is_shared && matches!(step, Step::Move { .. }) {
+            break;
+        }
         let Err(error) = way.take(step) else { continue };
         obstacles.push(error);
         match step {
@@ -238,6 +243,7 @@ fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<M
                 let own = own_mac.map(|mac| Step::Admin(VfChange::Mac(mac)));
                 obstacles.extend(own.and_then(|step| way.take(&step).err()));
             }
+            Step::RemoveUpper { .. } => is_shared = true,
             Step::Move { .. } => {
                 // At home under another name it's out of the pod's hands; the next round renames it.
                 obstacles.extend(way.take_home_under_another_name().err());

@@ -20,6 +20,13 @@ pub enum Step {
     Reset,
     /// Set the interface down.
     Down,
+    /// Remove what someone has put on the interface: it would stay behind, and use the VF on.
+    RemoveUpper {
+        /// Its index, in the namespace where the interface is.
+        ifindex: u32,
+        /// Its name.
+        name: String,
+    },
     /// Remove an alternative name.
     RemoveAltname(OsString),
     /// Set an attribute through the PF.
@@ -58,6 +65,7 @@ impl fmt::Display for Step {
         match self {
             Self::Reset => f.write_str("reset the function"),
             Self::Down => f.write_str("set the interface down"),
+            Self::RemoveUpper { name, .. } => write!(f, "remove {name}, which is on the interface"),
             Self::RemoveAltname(name) => write!(f, "remove alternative name {}", name.display()),
             Self::Admin(change) => write!(f, "set {change}"),
             Self::AllowVlans(vlans) => write!(f, "add {vlans} to vlanTrunk"),
@@ -125,10 +133,16 @@ pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
 }
 
 /// What takes a VF home. Where a reset is due it's the first step, as soon as the driver that the VF has lets it be:
-/// what it shows after it, and what the PF forgets by it, is for the next round.
-pub(crate) fn steps_home(now: &Situation, goal: &Situation, reset_due: bool) -> Vec<Step> {
+/// what it shows after it, and what the PF forgets by it, is for the next round. `uppers` are on its interface.
+pub(crate) fn steps_home(
+    now: &Situation,
+    goal: &Situation,
+    reset_due: bool,
+    uppers: &[(u32, String)],
+) -> Vec<Step> {
     let resets = reset_due && driver::outlives_reset(now.settings.driver.as_deref());
     let mut plan: Vec<Step> = resets.then_some(Step::Reset).into_iter().collect();
+    plan.extend(uppers.iter().cloned().map(|(ifindex, name)| Step::RemoveUpper { ifindex, name }));
     plan.extend(steps(now, goal));
     plan
 }

@@ -55,6 +55,15 @@ pub(crate) const MORE: &str = r#","mac":"02:00:00:00:0b:01","vlan":100,"vlanQoS"
     Sysfs::host().bind(&vf.pci, &Driver::Named("vfio-pci".to_owned())).unwrap();
     pod.delete();
 })]
+#[case::member_of_a_bridge(|_: Vf, pod: &Pod| {
+    pod.run(&["ip", "link", "add", "br0", "type", "bridge"]);
+    pod.run(&["ip", "link", "set", "net1", "master", "br0"]);
+})]
+#[case::member_of_a_bond(|_: Vf, pod: &Pod| {
+    pod.run(&["ip", "link", "add", "bond0", "type", "bond"]);
+    pod.run(&["ip", "link", "set", "net1", "down"]);
+    pod.run(&["ip", "link", "set", "net1", "master", "bond0"]);
+})]
 #[case::pf_renamed(|vf: Vf, _: &Pod| {
     let (name, renamed) = (vf.pf_name(), format!("r{}", vf.pf_name()));
     ip(&["link", "set", &name, "name", &renamed]);
@@ -73,6 +82,22 @@ fn it_comes_back_whatever_happened(#[case] happens: fn(Vf, &Pod)) {
         del("c1", "", &conf).unwrap();
         vf.assert_clean(&before);
     }
+}
+
+/// They would stay on the VF, in the namespace of a pod that has it no more.
+#[test]
+fn what_a_pod_has_put_on_its_interface_goes_with_it() {
+    let vf = vf(0, 2);
+    let before = vf.look();
+    let pod = Pod::new("uppers");
+    add("c1", &pod, &vf.conf("")).unwrap();
+    pod.run(&["ip", "link", "add", "link", "net1", "name", "mv0", "type", "macvlan"]);
+    pod.run(&["ip", "link", "add", "link", "net1", "name", "v5", "type", "vlan", "id", "5"]);
+    pod.run(&["ip", "link", "add", "link", "v5", "name", "mv5", "type", "macvlan"]);
+    del("c1", &pod.path(), &vf.conf("")).unwrap_or_else(|error| panic!("{error}"));
+    vf.assert_clean(&before);
+    let left = pod.run(&["ip", "-br", "link"]);
+    assert!(left.lines().all(|line| line.starts_with("lo ")), "{left}");
 }
 
 #[test]

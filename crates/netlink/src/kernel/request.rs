@@ -22,6 +22,7 @@ use crate::ifname::{IF_NAME_MAX, IfName};
 use crate::mac::MacAddr;
 
 pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_DELLINK: u16 = 17;
 pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_SETLINK: u16 = 19;
 pub(super) const RTM_NEWADDR: u16 = 20;
@@ -94,6 +95,10 @@ pub(super) fn remove_altname(ifindex: u32, altname: &OsStr) -> LinkMessage {
     // As bytes: whoever gave the name wasn't bound to UTF-8.
     let name = Prop::Other(DefaultNla::new(IFLA_ALT_IFNAME, terminated(altname.as_bytes())));
     link(ifindex, vec![LinkAttribute::PropList(vec![name])])
+}
+
+pub(super) fn remove_link(ifindex: u32) -> LinkMessage {
+    link(ifindex, Vec::new())
 }
 
 pub(super) fn set_vf(pf_ifindex: u32, vf_index: u16, change: &VfChange) -> LinkMessage {

@@ -61,6 +61,13 @@ impl Bench for FakeLinks {
         self.add_veth(Path::new("/proc/1/ns/net"), name, peer);
     }
 
+    fn add_macvlan(&self, on: &str, name: &str) {
+        let mut world = self.world();
+        let host = world.host;
+        let lower = world.named(host, on).expect("the link is there");
+        world.add_port(name, host).1.lower = Some(lower);
+    }
+
     fn add_altname(&self, name: &str, altname: &str) {
         let mut world = self.world();
         let host = world.host;

@@ -23,7 +23,7 @@ pub use events::{
 pub use moving::{
     a_move_renames_and_sets_the_mtu, a_move_to_a_taken_altname_changes_nothing,
     a_move_to_a_taken_name_changes_nothing, a_move_with_a_wrong_mtu_changes_nothing, a_moved_link_is_bare,
-    a_namespace_outlives_its_path,
+    a_namespace_outlives_its_path, what_is_on_a_link_stays_behind_and_is_removed,
 };
 
 pub use sriov::{
@@ -52,6 +52,9 @@ pub trait Bench {
 
     /// Adds a veth pair to the host namespace.
     fn add_veth(&self, name: &str, peer: &str);
+
+    /// Adds a macvlan on a link in the host namespace.
+    fn add_macvlan(&self, on: &str, name: &str);
 
     /// Adds an alternative name to a link in the host namespace.
     fn add_altname(&self, name: &str, altname: &str);
@@ -195,6 +198,7 @@ pub fn nothing_can_be_changed_of_a_link_that_is_gone<B: Bench>(bench: &B) {
     let net: ipnet::IpNet = "192.0.2.1/24".parse().expect("an address");
     for outcome in [
         links.rename(host, 9999, &name("net1")),
+        links.remove_link(host, 9999),
         links.set_mac(host, 9999, MacAddr([2, 0, 0, 0, 0, 1])),
         links.set_mtu(host, 9999, 1500),
         links.set_up(host, 9999, true),
@@ -234,7 +238,8 @@ macro_rules! links_contract {
             nothing_can_be_changed_of_a_link_that_is_gone, what_is_no_pf_has_no_vfs,
             a_move_renames_and_sets_the_mtu, a_moved_link_is_bare, a_move_to_a_taken_name_changes_nothing,
             a_move_to_a_taken_altname_changes_nothing, a_move_with_a_wrong_mtu_changes_nothing,
-            a_namespace_outlives_its_path, addresses_are_read_back, routes_are_read_back,
+            a_namespace_outlives_its_path, what_is_on_a_link_stays_behind_and_is_removed,
+            addresses_are_read_back, routes_are_read_back,
             routes_need_a_link_that_is_up, carrier_comes_with_the_peer, carrier_of_nothing_is_gone,
             a_change_ends_a_wait, a_change_before_the_wait_is_told,
             the_namespaces_that_were_named_are_watched, a_burst_of_changes_is_told

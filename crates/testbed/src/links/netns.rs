@@ -133,6 +133,12 @@ impl Bench for KernelBench {
             .expect("the kernel has veth (CONFIG_VETH)");
     }
 
+    fn add_macvlan(&self, on: &str, name: &str) {
+        self.host
+            .ip(&["link", "add", "link", on, "name", name, "type", "macvlan"])
+            .expect("the kernel has macvlan (CONFIG_MACVLAN)");
+    }
+
     fn add_altname(&self, name: &str, altname: &str) {
         self.host
             .ip(&["link", "property", "add", "dev", name, "altname", altname])

@@ -254,6 +254,16 @@ impl Links for FakeLinks {
         })
     }
 
+    fn remove_link(&self, namespace: &FakeNamespace, ifindex: u32) -> Result<()> {
+        self.alter(Verb::RemoveLink, namespace, ifindex, "", |world, id| {
+            if world.ports.get(&id).is_some_and(|port| port.device.is_some()) {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            world.remove_port(id);
+            Ok(())
+        })
+    }
+
     fn set_mac(&self, namespace: &FakeNamespace, ifindex: u32, mac: MacAddr) -> Result<()> {
         self.alter(Verb::SetMac, namespace, ifindex, &mac.to_string(), |world, id| world.set_own_mac(id, mac))
     }

@@ -87,6 +87,8 @@ pub(super) struct Port {
     pub(super) cable: Cable,
     pub(super) device: Option<String>,
     pub(super) addresses: Vec<IpNet>,
+    /// The port that it's on.
+    pub(super) lower: Option<PortId>,
     /// The PF and the index below it.
     pub(super) vf: Option<(PortId, u16)>,
 }
@@ -155,6 +157,7 @@ impl World {
             cable: Cable::Plugged(true),
             device: None,
             addresses: Vec::new(),
+            lower: None,
             vf: None,
         };
         (id, self.ports.entry(id).or_insert(port))
@@ -197,6 +200,11 @@ impl World {
     pub(super) fn link(&self, port: &Port) -> Link {
         let mut altnames = port.altnames.clone();
         altnames.sort_unstable();
+        let other = match port.cable {
+            Cable::Plugged(_) => port.lower,
+            Cable::Peer(peer) => Some(peer),
+        };
+        let lower = other.and_then(|id| self.ports.get(&id));
         Link {
             index: port.index,
             name: port.name.clone(),
@@ -209,6 +217,7 @@ impl World {
             allmulti: port.allmulti,
             device: port.device.clone(),
             master: None,
+            lower: lower.filter(|lower| lower.space == port.space).map(|lower| lower.index),
             hardware: 1,
         }
     }
@@ -313,13 +322,18 @@ impl World {
         self.spaces.remove(&ino);
     }
 
-    /// Removes a port, and the other end of it if it has one.
+    /// Removes a port, the other end of it if it has one, and what's on it.
     pub(super) fn remove_port(&mut self, id: PortId) {
         self.take_down(id);
         let Some(port) = self.ports.remove(&id) else { return };
         if let Cable::Peer(peer) = port.cable {
             self.take_down(peer);
             self.ports.remove(&peer);
+        }
+        let uppers: Vec<PortId> =
+            self.ports.iter().filter(|(_, port)| port.lower == Some(id)).map(|(&id, _)| id).collect();
+        for upper in uppers {
+            self.remove_port(upper);
         }
         if let (Some(tree), Some(device)) = (&self.tree, &port.device) {
             tree.set_net_names(device, &[]);

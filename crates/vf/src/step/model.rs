@@ -70,7 +70,7 @@ pub(crate) fn take(situation: &mut Situation, step: &Step) {
             netdev.mac = Some(*mac);
         }
         Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_) => {}
-        Step::Bind(_) | Step::Reset => {
+        Step::Bind(_) | Step::Reset | Step::RemoveUpper { .. } => {
             unreachable!("every situation here has the same driver, and none is reset")
         }
     }

@@ -160,8 +160,8 @@ fn a_reset_that_is_due_comes_first_where_the_driver_outlives_it(
     let rest = steps(&situation(5), &situation(0));
     assert_eq!(rest.len(), 1);
     let with_reset: Vec<Step> = resets.then_some(Step::Reset).into_iter().chain(rest.clone()).collect();
-    assert_eq!(steps_home(&situation(5), &situation(0), true), with_reset);
-    assert_eq!(steps_home(&situation(5), &situation(0), false), rest);
+    assert_eq!(steps_home(&situation(5), &situation(0), true, &[]), with_reset);
+    assert_eq!(steps_home(&situation(5), &situation(0), false, &[]), rest);
 }
 
 #[test]

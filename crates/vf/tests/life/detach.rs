@@ -45,6 +45,14 @@ fn what_was_never_attached_is_left_alone() {
 })]
 #[case::renamed(|machine: &Machine| machine.links.rename_behind(&machine.vf().to_string(), "data0"))]
 #[case::renamed_beyond_utf8(|machine: &Machine| machine.links.rename_behind(&machine.vf().to_string(), "a\u{fffd}%d"))]
+#[case::macvlans(|machine: &Machine| {
+    machine.links.add_macvlan_behind(&machine.vf().to_string(), "mv0");
+    machine.links.add_macvlan_behind(&machine.vf().to_string(), "mv1");
+})]
+#[case::macvlan_and_namespace_deleted(|machine: &Machine| {
+    machine.links.add_macvlan_behind(&machine.vf().to_string(), "mv0");
+    machine.links.remove_namespace(&pod(1));
+})]
 #[case::altnames(|machine: &Machine| {
     machine.links.add_altname(&machine.vf().to_string(), "left-behind");
     machine.links.add_altname(&machine.vf().to_string(), "enp1s0");
@@ -106,6 +114,39 @@ fn it_comes_back_whatever_happened(#[case] happens: fn(&Machine)) {
         assert_eq!(machine.state(machine.vf()), None);
         assert_eq!(machine.detach(1).unwrap(), Detached::NotAttached);
     }
+}
+
+fn links_in_pod(machine: &Machine) -> usize {
+    machine.links.links(&machine.links.open(&pod(1)).unwrap()).unwrap().len()
+}
+
+/// A macvlan would stay on the VF, and see what that one's next pod sends.
+#[test]
+fn what_a_pod_has_put_on_its_interface_is_removed() {
+    let machine = Machine::igb();
+    machine.attach(&everything()).unwrap();
+    machine.links.add_macvlan_behind(&machine.vf().to_string(), "mv0");
+    machine.links.add_macvlan_behind(&machine.vf().to_string(), "mv1");
+    assert_eq!(links_in_pod(&machine), 3);
+    machine.detach(1).unwrap_or_else(|error| panic!("{}", error.chain()));
+    assert_eq!(links_in_pod(&machine), 0);
+}
+
+#[test]
+fn what_cannot_be_removed_from_it_keeps_a_vf_from_its_next_pod() {
+    let machine = Machine::igb();
+    let before = machine.look(machine.vf());
+    machine.attach(&everything()).unwrap();
+    machine.links.add_macvlan_behind(&machine.vf().to_string(), "mv0");
+    for nth in 1..=8 {
+        machine.links.fail_on(Verb::RemoveLink, nth, Errno::EIO);
+    }
+    let error = machine.detach(1).unwrap_err();
+    assert!(matches!(&error, Error::Quarantined { reason, .. } if reason.contains("remove mv0")), "{error}");
+    assert_eq!(machine.in_pod(1).unwrap().mtu, 1400);
+    assert!((0..8).any(|_| machine.detach(1).is_ok()));
+    assert_eq!(machine.look(machine.vf()), before);
+    assert_eq!((links_in_pod(&machine), machine.state(machine.vf())), (0, None));
 }
 
 #[test]

@@ -102,3 +102,24 @@ pub fn a_namespace_outlives_its_path<B: Bench>(bench: &B) {
     assert_eq!(found.map(|link| link.index), Some(moved.index));
     links.move_link(&pod, moved.index, links.host(), &name("one"), None).expect("it can move");
 }
+
+/// A link that's on another stays behind when that one moves, and is on it still; it goes when it's removed.
+pub fn what_is_on_a_link_stays_behind_and_is_removed<B: Bench>(bench: &B) {
+    let one = pair(bench);
+    bench.add_macvlan("one", "above");
+    let links = bench.links();
+    let host = links.host();
+    let above = link(bench, "above");
+    assert_eq!((above.lower, above.device.as_ref()), (Some(one.index), None));
+
+    let pod = links.open(&bench.add_namespace()).expect("it was just made");
+    let moved = links.move_link(host, one.index, &pod, &name("net1"), None).expect("it can move");
+    assert_eq!(link(bench, "above").lower, None);
+    let back = links.move_link(&pod, moved.index, host, &name("one"), None).expect("it can move");
+    assert_eq!(link(bench, "above").lower, Some(back.index));
+
+    links.remove_link(host, above.index).expect("it's there");
+    assert_eq!(links.link_named(host, "above").expect("links can be read"), None);
+    assert!(links.remove_link(host, above.index).expect_err("it's gone").is_gone());
+    assert!(links.link_named(host, "one").expect("links can be read").is_some());
+}
