@@ -9,6 +9,8 @@ mod faults;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod reset;
