@@ -55,6 +55,7 @@ mod tests {
             name: name.to_owned(),
             altnames: Vec::new(),
             mac: None,
+            guid: None,
             mtu: 1500,
             up: true,
             carrier: true,

@@ -12,6 +12,9 @@
 //! | `link_state` | `auto`, `enable` or `disable` |
 //! | `mtu` | bytes, at most the PF's |
 //! | `vlanTrunk` | VLANs that the VF may tag itself: `"100,200-210"`, or `[{"id":100},{"minID":200,"maxID":210}]` |
+//! | `guid` | the GUID of an InfiniBand VF; `args.cni.guid` and `runtimeConfig.infinibandGUID` go before it, in this order |
+//! | `pkey` | the partition that an InfiniBand VF has to be in, as `0x0006` |
+//! | `ibKubernetesEnabled` | `true`: not before ib-kubernetes has given a GUID |
 //! | `promisc`, `allmulti` | `on`, `off`, `true` or `false` |
 //! | `ipam`, `dns` | as the CNI specification has them |
 //! | `logLevel`, `logFile` | see [`crate::log`] |
@@ -20,6 +23,7 @@
 //! missing.
 
 mod error;
+mod infiniband;
 mod trunk;
 
 use cni::{Args, NetConf, Object};
@@ -65,6 +69,8 @@ impl Config {
                 trust: switch(object, "trust")?,
                 link_state: link_state(object)?,
                 trunk: trunk::trunk(object)?,
+                guid: infiniband::guid(object)?,
+                pkey: infiniband::pkey(object)?,
                 mtu: number(object, "mtu", MIN_MTU, u16::MAX.into())?,
                 promisc: boolean(object, "promisc")?,
                 allmulti: boolean(object, "allmulti")?,

@@ -31,6 +31,7 @@ fn code_of(error: &vf::Error) -> u32 {
         vf::Error::Busy { .. }
         | vf::Error::Quarantined { .. }
         | vf::Error::NotUndone { .. }
+        | vf::Error::NotInPartition { .. }
         | vf::Error::OfExistingPlugin { .. }
         | vf::Error::NotAtHome { .. } => code::TRY_AGAIN,
         vf::Error::Namespace { .. } | vf::Error::HostNamespace { .. } | vf::Error::Name { .. } => {
@@ -47,6 +48,9 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::RateTooSmall { .. }
         | vf::Error::NoInterface { .. }
         | vf::Error::TrunkTooLong { .. }
+        | vf::Error::LinkType { .. }
+        | vf::Error::UnusableGuid { .. }
+        | vf::Error::NoGuid { .. }
         | vf::Error::MtuAbovePf { .. }
         | vf::Error::NotUnicast { .. } => code::INVALID_CONFIG,
         vf::Error::LeftByExistingPlugin { .. } | vf::Error::NoDriver { .. } => VF_UNUSABLE,

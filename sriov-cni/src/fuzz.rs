@@ -66,24 +66,19 @@ fn in_range(config: &Config) {
         assert!(vlan.id <= 4094 && vlan.qos <= 7, "{vlan:?}");
         assert!(vlan.id != 0 || (vlan.qos == 0 && vlan.proto == VlanProto::Dot1q), "{vlan:?}");
     }
+    assert!(wanted.guid.is_none_or(netlink::Guid::is_usable));
     assert!(wanted.mtu.is_none_or(|mtu| (68..=65535).contains(&mtu)));
     assert!(wanted.rate.is_none_or(|rate| rate.max == 0 || rate.min <= rate.max));
 }
 
-/// One of the words that the error quotes is a key that's there, at the top or one level below, or the one that's
-/// missing.
+/// One of the words that the error quotes is a key that's there, at the top or up to two levels below, or the one
+/// that's missing.
 fn names_what_is_wrong(error: &cni::Error, conf: &NetConf) {
     if error.code == code::INVALID_ENVIRONMENT || error.msg.contains("CNI_ARGS") {
         return;
     }
-    let mut keys: Vec<String> = conf.object().keys().map(str::to_owned).collect();
-    for (key, value) in conf.object().iter() {
-        if let Ok(inner) = Object::parse(value.as_bytes()) {
-            keys.extend(inner.keys().map(|inner| format!("{key}.{inner}")));
-            keys.extend(inner.keys().map(str::to_owned));
-        }
-    }
-    keys.push("deviceID".to_owned());
+    let mut keys = vec!["deviceID".to_owned()];
+    add_keys(&mut keys, conf.object(), "", 2);
     let named = error
         .msg
         .split('"')
@@ -91,6 +86,16 @@ fn names_what_is_wrong(error: &cni::Error, conf: &NetConf) {
         .step_by(2)
         .any(|word| keys.iter().any(|key| key.eq_ignore_ascii_case(word)));
     assert!(named, "none of {keys:?} in {error}");
+}
+
+/// The keys of an object and of those in it, with and without the names of those that they're in.
+fn add_keys(keys: &mut Vec<String>, object: &Object, of: &str, levels: usize) {
+    for (key, value) in object.iter() {
+        keys.extend([key.to_owned(), format!("{of}{key}")]);
+        if let (1.., Ok(inner)) = (levels, Object::parse(value.as_bytes())) {
+            add_keys(keys, &inner, &format!("{of}{key}."), levels - 1);
+        }
+    }
 }
 
 /// Reads a result, and writes it in every version.

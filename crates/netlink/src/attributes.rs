@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::guid::Guid;
 use crate::mac::MacAddr;
 
 /// One network interface, as its namespace shows it.
@@ -25,6 +26,8 @@ pub struct Link {
     pub altnames: Vec<OsString>,
     /// Its hardware address, when it has one of six bytes.
     pub mac: Option<MacAddr>,
+    /// Its port's identifier, when it's InfiniBand: the end of its hardware address.
+    pub guid: Option<Guid>,
     /// Its MTU in bytes.
     pub mtu: u32,
     /// Whether it's administratively up.
@@ -46,6 +49,11 @@ pub struct Link {
     pub lower: Option<u32>,
     /// Its ARP hardware type: 1 is Ethernet, 32 is InfiniBand.
     pub hardware: u16,
+}
+
+impl Link {
+    /// The ARP hardware type of InfiniBand.
+    pub const INFINIBAND: u16 = 32;
 }
 
 /// The protocol of a VLAN tag.
@@ -115,6 +123,13 @@ pub struct VfConfig {
     pub trust: Option<bool>,
     /// The link state it's shown.
     pub link_state: Option<LinkState>,
+    /// Its InfiniBand node's identifier as it was set through the PF, all zero when it never was. `None` for a VF
+    /// that isn't InfiniBand.
+    #[serde(default)]
+    pub node_guid: Option<Guid>,
+    /// The same of its port.
+    #[serde(default)]
+    pub port_guid: Option<Guid>,
 }
 
 /// One change to a virtual function through its PF.
@@ -144,6 +159,10 @@ pub enum VfChange {
     Trust(bool),
     /// Set the link state it's shown.
     LinkState(LinkState),
+    /// Set its InfiniBand node's identifier.
+    NodeGuid(Guid),
+    /// Set its InfiniBand port's identifier.
+    PortGuid(Guid),
 }
 
 impl fmt::Display for VfChange {
@@ -156,6 +175,8 @@ impl fmt::Display for VfChange {
             Self::SpoofCheck(on) => write!(f, "spoofchk {}", on_off(*on)),
             Self::Trust(on) => write!(f, "trust {}", on_off(*on)),
             Self::LinkState(state) => write!(f, "state {state}"),
+            Self::NodeGuid(guid) => write!(f, "node guid {guid}"),
+            Self::PortGuid(guid) => write!(f, "port guid {guid}"),
         }
     }
 }

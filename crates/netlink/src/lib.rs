@@ -8,6 +8,7 @@ mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod guid;
 mod ifname;
 mod kernel;
 mod links;
@@ -20,6 +21,7 @@ mod wire;
 pub use attributes::{Link, LinkState, NamespaceId, Route, VfChange, VfConfig, VlanProto};
 pub use error::{Error, Verb};
 pub use events::KernelEvents;
+pub use guid::{Guid, InvalidGuid};
 pub use ifname::{IF_NAME_MAX, IfName, InvalidIfName};
 pub use kernel::Kernel;
 pub use links::{LinkEvents, Links};

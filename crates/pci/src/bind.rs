@@ -203,6 +203,26 @@ impl Sysfs {
         outcome
     }
 
+    /// Lets the driver of a function go and take it anew, as for what it only reads then. The function's interface is
+    /// another one afterwards, in the host's namespace. Otherwise as [`Sysfs::bind`].
+    pub fn rebind(&self, address: &PciAddress) -> Result<(), BindError> {
+        let look = |source| BindError::Look { address: *address, source };
+        let device = self.device(*address);
+        let Some(driver) = device.driver_name().map_err(look)? else {
+            return self.bind(address, &Driver::Kernel);
+        };
+        if let Some(pf) = self.observe(*address, &Driver::Kernel)?.autoprobe_off {
+            return Err(BindError::AutoprobeOff { address: *address, pf });
+        }
+        self.write(*address, &Write::Unbind(driver.clone()))?;
+        let deadline = Instant::now() + PROBE_TIME;
+        while device.driver_name().map_err(look)?.is_some() && Instant::now() < deadline {
+            thread::sleep(PROBE_STEP);
+        }
+        self.write(*address, &Write::Probe)?;
+        self.await_driver(*address, &Driver::Named(driver))
+    }
+
     fn observe(&self, address: PciAddress, wanted: &Driver) -> Result<Observed, BindError> {
         let look = |source| BindError::Look { address, source };
         let device = self.device(address);

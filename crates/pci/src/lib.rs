@@ -6,6 +6,7 @@
 mod address;
 mod bind;
 mod function;
+mod partition;
 mod reset;
 mod sysfs;
 mod trunk;
@@ -14,6 +15,7 @@ mod vlans;
 pub use address::{InvalidAddress, PciAddress};
 pub use bind::{BindError, Driver};
 pub use function::{Function, IommuGroup, Scan, Sriov, USERSPACE_DRIVERS, VFIO_PCI, VirtualFunction};
+pub use partition::{InvalidPkey, Pkey};
 pub use reset::{Reset, ResetError};
 pub use sysfs::{Error, Sysfs};
 pub use trunk::{TrunkDialect, TrunkError};

@@ -21,7 +21,7 @@ mod world;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use netlink::{Errno, LinkState, MacAddr, NamespaceId, Verb, VfConfig, VlanProto};
+use netlink::{Errno, Guid, LinkState, MacAddr, NamespaceId, Verb, VfConfig, VlanProto};
 
 use crate::sysfs::SysfsTree;
 
@@ -91,10 +91,15 @@ impl FakeLinks {
         let host = world.host;
         let (id, port) = world.add_port(name, host);
         (port.device, port.up, port.max_mtu) = (Some(pci.to_owned()), true, model.max_mtu);
+        port.guid = model.infiniband.then_some(Guid([2, 0, 0, 0, 0, 0, 0, 0xff]));
         let index = port.index;
         let vfs: Vec<Vf> = (0..)
             .zip(vfs)
-            .map(|(index, pci)| Vf { device: pci.clone(), config: fresh_vf(index), has_admin_mac: false })
+            .map(|(index, pci)| Vf {
+                device: pci.clone(),
+                config: fresh_vf(index, model.infiniband),
+                has_admin_mac: false,
+            })
             .collect();
         let indexes = 0..u16::try_from(vfs.len()).expect("a PF has fewer than 65536 VFs");
         world.pfs.insert(id, Pf { model, vfs });
@@ -270,7 +275,7 @@ impl FakeLinks {
 }
 
 /// A VF as it is when it was just made.
-fn fresh_vf(index: u16) -> VfConfig {
+fn fresh_vf(index: u16, infiniband: bool) -> VfConfig {
     VfConfig {
         index,
         mac: Some(MacAddr::default()),
@@ -282,6 +287,8 @@ fn fresh_vf(index: u16) -> VfConfig {
         spoofchk: Some(true),
         trust: Some(false),
         link_state: Some(LinkState::Auto),
+        node_guid: infiniband.then(Guid::default),
+        port_guid: infiniband.then(Guid::default),
     }
 }
 

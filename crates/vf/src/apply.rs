@@ -43,6 +43,7 @@ impl<'a, L: Links> OnTheWay<'a, L> {
             Step::Reset => {
                 self.host.sysfs.reset(&pci).map(drop).map_err(|source| Error::Reset { pci, source })
             }
+            Step::Rebind => self.host.sysfs.rebind(&pci).map_err(|source| Error::Bind { pci, source }),
             Step::AllowVlans(_) | Step::ForbidVlans(_) => self.change_trunk(step),
             Step::Down
             | Step::RemoveUpper { .. }
@@ -110,9 +111,12 @@ impl<'a, L: Links> OnTheWay<'a, L> {
                 self.seen.situation.place = *to;
                 Ok(())
             }
-            Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_) | Step::Bind(_) | Step::Reset => {
-                Ok(())
-            }
+            Step::Admin(_)
+            | Step::AllowVlans(_)
+            | Step::ForbidVlans(_)
+            | Step::Bind(_)
+            | Step::Reset
+            | Step::Rebind => Ok(()),
         }
     }
 

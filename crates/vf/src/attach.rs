@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ledger::{Locked, NamespaceRecord, Owner, Pod};
 use netlink::{IfName, Links, MacAddr, VfChange, VlanProto};
-use pci::PciAddress;
+use pci::{PciAddress, Pkey};
 
 use crate::apply::OnTheWay;
 use crate::driver;
@@ -19,6 +19,10 @@ use crate::wanted::{Attribute, Wanted};
 
 /// How often it's looked whether the owner who is waited for has died: nothing in the ledger tells of that.
 const STILL_ALIVE: Duration = Duration::from_millis(500);
+
+/// How often the steps are planned: once for a GUID, once for what depends on it, and once more where a driver takes
+/// the GUID in two goes.
+const GUID_ROUNDS: usize = 3;
 
 /// A request for a VF.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +79,9 @@ impl<L: Links> Host<L> {
             .map_err(|source| Error::Namespace { path: request.netns.to_owned(), source })?;
         let (locked, prepared) = self.take_turn(pci, request.owner)?;
         let (seen, baseline, freshness) = self.look_at_free(&locked, pci)?;
+        if let Some(guid) = request.wanted.guid.filter(|guid| !guid.is_usable()) {
+            return Err(Error::UnusableGuid { guid });
+        }
         let id = self.links.id(&netns);
         if seen.ifindex.is_some() && id == self.links.id(self.links.host()) {
             return Err(Error::HostNamespace { pci, path: request.netns.to_owned() });
@@ -91,7 +98,7 @@ impl<L: Links> Host<L> {
             wanted: Intent { wanted: request.wanted.clone(), baseline },
         };
         self.write_state(&locked, pci, State::Claimed { claim: claim.clone() })?;
-        match self.hand_over(pci, &goal, &netns, seen) {
+        match self.hand_over(pci, &goal, request.wanted.pkey, &netns, seen) {
             Ok(seen) => Ok(attached(pci, &seen, freshness)),
             Err(cause) => Err(self.undo(&locked, pci, claim, prepared, cause)),
         }
@@ -134,7 +141,9 @@ impl<L: Links> Host<L> {
                 .map_err(|source| Error::Namespace { path: record.path.clone(), source })?,
             None => None,
         };
-        Ok(differences(&goal, &self.observe(pci, pod.as_ref())?.situation))
+        let mut found = differences(&goal, &self.observe(pci, pod.as_ref())?.situation);
+        found.extend(self.partition_missing(pci, claim.wanted.wanted.pkey)?);
+        Ok(found)
     }
 
     /// Waits until the VF is free for the owner, and gives its lock, with the pool that it's marked for.
@@ -176,34 +185,64 @@ impl<L: Links> Host<L> {
         }
     }
 
+    /// The partition that a VF has to be in, and isn't, as far as sysfs shows them.
+    fn partition_missing(&self, pci: PciAddress, pkey: Option<Pkey>) -> Result<Option<Difference>, Error> {
+        let Some(pkey) = pkey else { return Ok(None) };
+        let found = self.sysfs.pkeys(&pci).map_err(|source| Error::Device { pci, source })?;
+        let missing = found.filter(|found| !found.iter().any(|found| found.is_same_partition(pkey)));
+        Ok(missing.map(|found| {
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            Difference { attribute: "pkey", wanted: pkey.to_string(), found: found.join(" and ") }
+        }))
+    }
+
     fn hand_over(
         &self,
         pci: PciAddress,
         goal: &Situation,
+        pkey: Option<Pkey>,
         netns: &L::Namespace,
         seen: Seen,
     ) -> Result<Seen, Error> {
-        let plan = steps(&seen.situation, goal);
-        let mut way = OnTheWay::new(self, pci, Some(netns), seen);
         let mut mac_refused = None;
-        for step in &plan {
-            match (step, way.take(step)) {
-                (_, Ok(())) => {}
-                // A driver may refuse what it takes from the PF by itself: the read-back tells.
-                (Step::Mac(_), Err(error)) => mac_refused = Some(error),
-                (Step::Admin(change), Err(error)) => return Err(unsupported(pci, change, error)),
-                (_, Err(error)) => return Err(error),
+        let mut now = Some(seen);
+        for _ in 0..GUID_ROUNDS {
+            let Some(seen) = now.take() else { break };
+            let plan = steps(&seen.situation, goal);
+            let mut way = OnTheWay::new(self, pci, Some(netns), seen);
+            for step in &plan {
+                match (step, way.take(step)) {
+                    (_, Ok(())) => {}
+                    // A driver may refuse what it takes from the PF by itself: the read-back tells.
+                    (Step::Mac(_), Err(error)) => mac_refused = Some(error),
+                    (Step::Admin(change), Err(error)) => return Err(unsupported(pci, change, error)),
+                    (_, Err(error)) => return Err(error),
+                }
+            }
+            if ends_with_guid(&plan) {
+                now = self.await_links(pci, Some(netns), self.deadlines.home_coming, || {
+                    let seen = self.observe(pci, Some(netns))?;
+                    let is_there = seen.ifindex.is_some() || goal.settings.netdev.is_none();
+                    Ok(is_there.then_some(seen))
+                })?;
             }
         }
-        let mut last = (Vec::new(), None);
+        let mut last = (Vec::new(), None, None);
         let agreed = self.await_links(pci, Some(netns), self.deadlines.read_back, || {
             let seen = self.observe(pci, Some(netns))?;
-            let differences = differences(goal, &seen.situation);
+            let mut differences = differences(goal, &seen.situation);
+            let guid = seen.situation.settings.netdev.as_ref().and_then(|netdev| netdev.guid);
+            let is_set = differences.is_empty();
+            differences.extend(self.partition_missing(pci, pkey)?);
             let agrees = differences.is_empty();
-            last = (differences, seen.situation.settings.driver.clone());
+            let driver = seen.situation.settings.driver.clone();
+            last = (differences, driver, pkey.filter(|_| is_set).map(|pkey| (pkey, guid)));
             Ok(agrees.then_some(seen))
         })?;
-        let (found, driver) = last;
+        let (found, driver, partition) = last;
+        if let (None, Some((pkey, guid))) = (&agreed, partition) {
+            return Err(Error::NotInPartition { pci, pkey, guid });
+        }
         agreed.ok_or_else(|| {
             mac_refused.unwrap_or_else(|| Error::ReadBack {
                 pci,
@@ -254,6 +293,12 @@ fn attached(pci: PciAddress, seen: &Seen, baseline: Freshness) -> Attached {
 /// Refuses what's known beforehand not to work.
 fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Error> {
     let settings = &seen.situation.settings;
+    let infiniband = seen.infiniband;
+    let asked = wanted.of_pf().into_iter().chain(wanted.pkey.map(|_| Attribute::Pkey));
+    let of_another = |attribute: &Attribute| attribute.infiniband().is_some_and(|it| it != infiniband);
+    if let Some(attribute) = asked.into_iter().find(of_another) {
+        return Err(Error::LinkType { pci, attribute, infiniband });
+    }
     for attribute in wanted.of_pf() {
         match &seen.pf {
             // An interface takes its MAC without a PF as well.
@@ -261,7 +306,8 @@ fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Er
             None => return Err(Error::NoPf { pci, attribute }),
             Some(PfLink { driver, .. })
                 if driver::is_unsupported(driver, attribute)
-                    || attribute == Attribute::VlanTrunk && !has_trunk(settings) =>
+                    || attribute == Attribute::VlanTrunk && !has_trunk(settings)
+                    || attribute == Attribute::Guid && !has_guids(settings) =>
             {
                 return Err(Error::Unsupported { pci, driver: driver.clone(), attribute });
             }
@@ -278,6 +324,10 @@ fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Er
     {
         return Err(Error::TrunkTooLong { pci, driver: pf.driver.clone(), vlans: vlans.len() });
     }
+    let own = settings.netdev.as_ref().and_then(|netdev| netdev.guid);
+    if wanted.guid.is_none() && own.is_some_and(|own| !own.is_usable()) {
+        return Err(Error::NoGuid { pci });
+    }
     if let (Some(&attribute), None) = (wanted.of_interface().first(), &settings.netdev) {
         let driver = settings.driver.clone().unwrap_or_default();
         return Err(Error::NoInterface { pci, driver, attribute });
@@ -288,6 +338,16 @@ fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Er
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a plan sets a GUID, and nothing else: whatever follows depends on what comes of that.
+fn ends_with_guid(plan: &[Step]) -> bool {
+    let sets = |step: &Step| matches!(step, Step::Admin(VfChange::NodeGuid(_) | VfChange::PortGuid(_)));
+    plan.last().is_some_and(|last| *last == Step::Rebind || sets(last))
+}
+
+fn has_guids(settings: &Settings) -> bool {
+    settings.admin.as_ref().is_some_and(|admin| admin.guids.is_some())
 }
 
 fn has_trunk(settings: &Settings) -> bool {
@@ -314,5 +374,6 @@ fn attribute(change: &VfChange) -> Attribute {
         VfChange::SpoofCheck(_) => Attribute::SpoofCheck,
         VfChange::Trust(_) => Attribute::Trust,
         VfChange::LinkState(_) => Attribute::LinkState,
+        VfChange::NodeGuid(_) | VfChange::PortGuid(_) => Attribute::Guid,
     }
 }

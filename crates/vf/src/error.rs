@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ledger::Owner;
-use netlink::MacAddr;
-use pci::PciAddress;
+use netlink::{Guid, MacAddr};
+use pci::{PciAddress, Pkey};
 
 use crate::wanted::Attribute;
 
@@ -196,6 +196,38 @@ pub enum Error {
         /// What was asked for.
         attribute: Attribute,
     },
+    /// An attribute of the other kind of link.
+    #[error(
+        "{attribute} of VF {pci} can't be set: its link is {}; leave {attribute} out of the network's configuration", if *infiniband { "InfiniBand" } else { "Ethernet" }
+    )]
+    LinkType {
+        /// The VF.
+        pci: PciAddress,
+        /// What was asked for.
+        attribute: Attribute,
+        /// Whether the VF's link is InfiniBand; else it's Ethernet.
+        infiniband: bool,
+    },
+    /// An InfiniBand VF that has no GUID, and is given none.
+    #[error(
+        "VF {pci} has no GUID, and without one it reaches nobody: name one in the network's configuration (guid) or in the pod's annotation (infiniband-guid)"
+    )]
+    NoGuid {
+        /// The VF.
+        pci: PciAddress,
+    },
+    /// The subnet manager hasn't put the VF into its partition.
+    #[error(
+        "VF {pci} isn't in the partition {pkey}: the subnet manager has to grant that to its GUID {}, which ib-kubernetes asks of it, or else its administrator", guid.map_or_else(|| "(none)".to_owned(), |guid| guid.to_string())
+    )]
+    NotInPartition {
+        /// The VF.
+        pci: PciAddress,
+        /// The partition.
+        pkey: Pkey,
+        /// The VF's effective GUID.
+        guid: Option<Guid>,
+    },
     /// The VLANs that the VF may tag itself can't be read or changed.
     #[error("can't use vlanTrunk of VF {pci}")]
     Trunk {
@@ -233,6 +265,12 @@ pub enum Error {
     NotUnicast {
         /// What was asked for.
         mac: MacAddr,
+    },
+    /// The GUID can't be a port's.
+    #[error("guid {guid} can't be a port's: it's all zero or all ones")]
+    UnusableGuid {
+        /// What was asked for.
+        guid: Guid,
     },
     /// The kernel refused a step.
     #[error("VF {pci} (driver {driver}): can't {step}")]
@@ -289,6 +327,7 @@ impl Error {
             Self::Busy { .. }
             | Self::Quarantined { .. }
             | Self::NotUndone { .. }
+            | Self::NotInPartition { .. }
             | Self::OfExistingPlugin { .. }
             | Self::NotAtHome { .. } => true,
             Self::Ledger { source, .. } | Self::List(source) => source.is_newer() || source.is_locked(),
@@ -308,10 +347,13 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::RateTooSmall { .. }
             | Self::NoInterface { .. }
+            | Self::LinkType { .. }
+            | Self::NoGuid { .. }
             | Self::Trunk { .. }
             | Self::TrunkTooLong { .. }
             | Self::MtuAbovePf { .. }
             | Self::NotUnicast { .. }
+            | Self::UnusableGuid { .. }
             | Self::Bind { .. }
             | Self::ReadBack { .. }
             | Self::NotOwned { .. } => false,

@@ -180,6 +180,7 @@ impl Draw<'_> {
         Netdev {
             name: self.of(&["eth0", "net1", "a"]).to_owned(),
             mac: Some(self.mac()),
+            guid: None,
             mtu: self.mtu(),
             up: self.flag(),
             promisc: self.flag(),
@@ -193,6 +194,7 @@ impl Draw<'_> {
         Admin {
             mac: Some(self.maybe(Self::mac).unwrap_or_default()),
             vlan,
+            guids: None,
             // Beside a VLAN there's none in it.
             trunk: trunk.map(|trunk| if vlan.tags() { Vlans::default() } else { trunk }),
             rate: self.rate(),
@@ -207,6 +209,8 @@ impl Draw<'_> {
         Wanted {
             mac: self.maybe(Self::mac),
             vlan,
+            guid: None,
+            pkey: None,
             trunk: self.maybe(Self::trunk).filter(|_| vlan.is_none_or(|vlan| !vlan.tags())),
             promisc: self.maybe(Self::flag),
             allmulti: self.maybe(Self::flag),

@@ -49,7 +49,7 @@ pub use prepare::{Prepared, Unprepared};
 pub use record::{Baseline, Claim, Entry, Freshness, Intent, State};
 pub use release::Detached;
 pub use settings::{
-    Admin, Difference, Netdev, Place, Rate, Settings, Situation, Vlan, describe, differences,
+    Admin, Difference, Guids, Netdev, Place, Rate, Settings, Situation, Vlan, describe, differences,
 };
 pub use step::{Step, steps};
 pub use sweep::{Sweep, Swept};

@@ -20,6 +20,8 @@ pub(crate) struct Seen {
     pub(crate) ifindex: Option<u32>,
     /// What's on its interface in a pod: index and name. What's on it at home is an administrator's.
     pub(crate) uppers: Vec<(u32, String)>,
+    /// Whether its link is InfiniBand.
+    pub(crate) infiniband: bool,
 }
 
 /// A PF as the way to its VF.
@@ -29,6 +31,7 @@ pub(crate) struct PfLink {
     pub(crate) ifindex: u32,
     pub(crate) name: String,
     pub(crate) mtu: u32,
+    pub(crate) infiniband: bool,
     pub(crate) driver: String,
     /// The VF's index below it.
     pub(crate) vf: u16,
@@ -65,8 +68,12 @@ impl<L: Links> Host<L> {
             (None, None) => (None, Place::Home),
         };
         let ifindex = link.as_ref().map(|link| link.index);
+        let infiniband = link.as_ref().map_or_else(
+            || pf.as_ref().is_some_and(|pf| pf.infiniband),
+            |link| link.hardware == Link::INFINIBAND,
+        );
         let settings = Settings { driver: function.driver, netdev: link.map(Netdev::from), admin };
-        Ok(Seen { situation: Situation { settings, place }, pf, ifindex, uppers })
+        Ok(Seen { situation: Situation { settings, place }, pf, ifindex, uppers, infiniband })
     }
 
     fn admin(&self, pci: PciAddress, pf: &PfLink) -> Result<Admin, Error> {
@@ -96,6 +103,7 @@ impl<L: Links> Host<L> {
             ifindex: link.index,
             name: link.name,
             mtu: link.mtu,
+            infiniband: link.hardware == Link::INFINIBAND,
             driver,
             vf: vf.index,
         }))
@@ -132,7 +140,7 @@ impl<L: Links> Host<L> {
 
 impl From<Link> for Netdev {
     fn from(link: Link) -> Self {
-        let Link { name, mac, mtu, up, promisc, allmulti, altnames, .. } = link;
-        Self { name, mac, mtu, up, promisc, allmulti, altnames }
+        let Link { name, mac, guid, mtu, up, promisc, allmulti, altnames, .. } = link;
+        Self { name, mac, guid, mtu, up, promisc, allmulti, altnames }
     }
 }

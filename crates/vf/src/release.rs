@@ -253,6 +253,7 @@ fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<M
             | Step::AllowVlans(_)
             | Step::ForbidVlans(_)
             | Step::Bind(_)
+            | Step::Rebind
             | Step::Down
             | Step::Mac(_)
             | Step::Mtu(_)

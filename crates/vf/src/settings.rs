@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use netlink::{LinkState, MacAddr, VfConfig, VlanProto};
+use netlink::{Guid, LinkState, MacAddr, VfConfig, VlanProto};
 use pci::Vlans;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ pub struct Netdev {
     pub name: String,
     /// Its effective MAC.
     pub mac: Option<MacAddr>,
+    /// Its effective GUID, where it's InfiniBand.
+    #[serde(default)]
+    pub guid: Option<Guid>,
     /// Its MTU in bytes.
     pub mtu: u32,
     /// Whether it's administratively up.
@@ -62,6 +65,41 @@ pub struct Admin {
     /// The VLANs that it may tag itself, none for any; `None` where the driver can't restrict them.
     #[serde(default)]
     pub trunk: Option<Vlans>,
+    /// The GUIDs; `None` where it isn't InfiniBand.
+    #[serde(default)]
+    pub guids: Option<Guids>,
+}
+
+/// What an InfiniBand VF was given as its identifiers through the PF; all zero where it never was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guids {
+    /// The node's.
+    pub node: Guid,
+    /// The port's.
+    pub port: Guid,
+}
+
+impl Guids {
+    /// One for both.
+    pub const fn both(guid: Guid) -> Self {
+        Self { node: guid, port: guid }
+    }
+}
+
+/// The GUID that has to be set through the PF where `now` is, for `goal` to be there again; `None` when it's there.
+///
+/// One that never was set is all zero, and can't be set to that again: it's `own`, the GUID that the interface should
+/// have, and where that has none, none.
+pub(crate) fn guid_to_set(now: Guid, goal: Guid, own: Option<Guid>) -> Option<Guid> {
+    let usable = [Some(goal), own].into_iter().flatten().find(|guid| guid.is_usable());
+    let to_set = usable.unwrap_or(Guid::NONE);
+    let is_there = now == goal || now == to_set || !now.is_usable() && !to_set.is_usable();
+    (!is_there).then_some(to_set)
+}
+
+/// A GUID that no port can have is as good as none.
+pub(crate) fn usable(guid: Option<Guid>) -> Option<Guid> {
+    guid.map(|guid| if guid.is_usable() { guid } else { Guid::NONE })
 }
 
 /// A VLAN tag.
@@ -102,6 +140,7 @@ impl From<VfConfig> for Admin {
             link_state: config.link_state,
             // It isn't in what the kernel's own interface tells.
             trunk: None,
+            guids: config.node_guid.zip(config.port_guid).map(|(node, port)| Guids { node, port }),
         }
     }
 }
@@ -170,6 +209,7 @@ pub fn differences(wanted: &Situation, found: &Situation) -> Vec<Difference> {
             list.compare("namespace", &wanted.place, &found.place);
             list.compare("name", &goal.name, &now.name);
             list.compare_known("mac", goal.mac, now.mac);
+            list.compare_known("guid", usable(goal.guid), usable(now.guid));
             list.compare("mtu", &goal.mtu, &now.mtu);
             list.compare("promisc", &goal.promisc, &now.promisc);
             list.compare("allmulti", &goal.allmulti, &now.allmulti);
@@ -203,6 +243,16 @@ pub fn differences(wanted: &Situation, found: &Situation) -> Vec<Difference> {
             list.compare_known("spoofchk", goal.spoofchk, now.spoofchk);
             list.compare_known("trust", goal.trust, now.trust);
             list.compare_known("link_state", goal.link_state, now.link_state);
+            if let (Some(goal), Some(now)) = (goal.guids, now.guids) {
+                let own = wanted.settings.netdev.as_ref().and_then(|netdev| netdev.guid);
+                for (attribute, goal, now) in
+                    [("node guid", goal.node, now.node), ("port guid", goal.port, now.port)]
+                {
+                    if let Some(goal) = guid_to_set(now, goal, own) {
+                        list.add(attribute, goal.to_string(), now.to_string());
+                    }
+                }
+            }
             list.compare_known("vlanTrunk", goal.trunk.as_ref().map(ids), now.trunk.as_ref().map(ids));
         }
         (Some(_), None) => list.add("PF", "in sight".to_owned(), "out of sight".to_owned()),

@@ -11,7 +11,7 @@ use netlink::{IfName, MacAddr, VfChange};
 use pci::{Driver, USERSPACE_DRIVERS, Vlans};
 
 use crate::driver::{self, AdminMac};
-use crate::settings::{Admin, Netdev, Place, Situation};
+use crate::settings::{Admin, Netdev, Place, Situation, guid_to_set, usable};
 
 /// One change to a VF.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,9 @@ pub enum Step {
     ForbidVlans(Vlans),
     /// Give the VF a driver.
     Bind(Driver),
+    /// Let the VF's driver go and take it anew, so that it takes the GUID. The interface is another one afterwards:
+    /// nothing else can be planned until it's seen.
+    Rebind,
     /// Move the interface, renaming it and setting its MTU on the way.
     Move {
         /// Where to.
@@ -72,6 +75,7 @@ impl fmt::Display for Step {
             Self::ForbidVlans(vlans) => write!(f, "take {vlans} from vlanTrunk"),
             Self::Bind(Driver::Named(name)) => write!(f, "bind to {name}"),
             Self::Bind(Driver::Kernel) => f.write_str("bind to its kernel driver"),
+            Self::Rebind => f.write_str("let its driver take it anew"),
             Self::Move { to, name, mtu: None } => write!(f, "move the interface to {to} as {name}"),
             Self::Move { to, name, mtu: Some(mtu) } => {
                 write!(f, "move the interface to {to} as {name} with mtu {mtu}")
@@ -95,6 +99,9 @@ const fn on_off(on: bool) -> &'static str {
 /// A driver may need more than one round (an interface appears only once its driver is bound, and setting the
 /// interface's MAC shows in the PF's view of some drivers), so who restores observes and plans again.
 pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
+    if let Some(steps) = guid_steps(now, goal) {
+        return steps;
+    }
     let mut steps = Vec::new();
     let netdev = now.settings.netdev.as_ref().zip(goal.settings.netdev.as_ref());
     let admin = now.settings.admin.as_ref().zip(goal.settings.admin.as_ref());
@@ -161,6 +168,20 @@ pub(crate) fn without_zero_mac(
         }
     }
     plan
+}
+
+/// The steps for the GUID of an InfiniBand VF, which its interface takes only from a driver that's bound after that.
+fn guid_steps(now: &Situation, goal: &Situation) -> Option<Vec<Step>> {
+    let own = goal.settings.netdev.as_ref().and_then(|netdev| netdev.guid);
+    let admin = now.settings.admin.as_ref().zip(goal.settings.admin.as_ref());
+    let (now_set, goal_set) = admin.and_then(|(now, goal)| now.guids.zip(goal.guids))?;
+    let node = guid_to_set(now_set.node, goal_set.node, own).map(VfChange::NodeGuid);
+    let port = guid_to_set(now_set.port, goal_set.port, own).map(VfChange::PortGuid);
+    let netdev = now.settings.netdev.as_ref().zip(goal.settings.netdev.as_ref());
+    let rebind = netdev.is_some_and(|(now, goal)| usable(now.guid) != usable(goal.guid));
+    let set = node.into_iter().chain(port).map(Step::Admin);
+    let steps: Vec<Step> = set.chain(rebind.then_some(Step::Rebind)).collect();
+    (!steps.is_empty()).then_some(steps)
 }
 
 /// The steps for both MACs, before and after the others.

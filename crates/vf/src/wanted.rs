@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use netlink::{IfName, LinkState, MacAddr};
-use pci::Vlans;
+use netlink::{Guid, IfName, LinkState, MacAddr};
+use pci::{Pkey, Vlans};
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Place, Rate, Settings, Situation, Vlan};
+use crate::settings::{Guids, Place, Rate, Settings, Situation, Vlan};
 
 /// What is asked of a VF. What is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,10 @@ pub struct Wanted {
     pub link_state: Option<LinkState>,
     /// The VLANs that it may tag itself, none for any.
     pub trunk: Option<Vlans>,
+    /// Its GUID, of node and port alike.
+    pub guid: Option<Guid>,
+    /// The partition that it has to be in.
+    pub pkey: Option<Pkey>,
     /// The MTU of its interface in bytes.
     pub mtu: Option<u32>,
     /// Whether its interface takes every frame.
@@ -57,6 +61,10 @@ pub enum Attribute {
     LinkState,
     /// `vlanTrunk`.
     VlanTrunk,
+    /// `guid`.
+    Guid,
+    /// `pkey`.
+    Pkey,
     /// `mtu`.
     Mtu,
     /// `promisc`.
@@ -78,10 +86,31 @@ impl fmt::Display for Attribute {
             Self::Trust => "trust",
             Self::LinkState => "link_state",
             Self::VlanTrunk => "vlanTrunk",
+            Self::Guid => "guid",
+            Self::Pkey => "pkey",
             Self::Mtu => "mtu",
             Self::Promisc => "promisc",
             Self::Allmulti => "allmulti",
         })
+    }
+}
+
+impl Attribute {
+    /// Whether a VF of an InfiniBand or of an Ethernet link has it; `None` when any has.
+    pub const fn infiniband(self) -> Option<bool> {
+        match self {
+            Self::Guid | Self::Pkey => Some(true),
+            Self::LinkState | Self::Mtu | Self::Promisc | Self::Allmulti => None,
+            Self::Mac
+            | Self::Vlan
+            | Self::VlanQos
+            | Self::VlanProto8021ad
+            | Self::MinTxRate
+            | Self::MaxTxRate
+            | Self::SpoofCheck
+            | Self::Trust
+            | Self::VlanTrunk => Some(false),
+        }
     }
 }
 
@@ -101,6 +130,7 @@ impl Wanted {
             (self.trust.is_some(), Attribute::Trust),
             (self.link_state.is_some(), Attribute::LinkState),
             (self.trunk.is_some(), Attribute::VlanTrunk),
+            (self.guid.is_some(), Attribute::Guid),
         ]
         .into_iter()
         .filter_map(|(asked, attribute)| asked.then_some(attribute))
@@ -129,6 +159,7 @@ impl Wanted {
             admin.spoofchk = self.spoofchk.or(admin.spoofchk);
             admin.trust = self.trust.or(admin.trust);
             admin.link_state = self.link_state.or(admin.link_state);
+            admin.guids = admin.guids.map(|guids| self.guid.map_or(guids, Guids::both));
             // A VF in a VLAN of its own tags nothing itself: no driver has both.
             if admin.vlan.tags() {
                 admin.trunk = admin.trunk.as_ref().map(|_| Vlans::default());
@@ -142,6 +173,7 @@ impl Wanted {
             Some(netdev) => {
                 netdev.name = ifname.to_string();
                 netdev.mac = self.mac.or(netdev.mac);
+                netdev.guid = netdev.guid.map(|guid| self.guid.unwrap_or(guid));
                 netdev.mtu = self.mtu.unwrap_or(netdev.mtu);
                 netdev.promisc = self.promisc.unwrap_or(netdev.promisc);
                 netdev.allmulti = self.allmulti.unwrap_or(netdev.allmulti);

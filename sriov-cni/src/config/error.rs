@@ -1,8 +1,8 @@
 //! What can be wrong with a network's configuration.
 
 use cni::object;
-use netlink::{InvalidMac, MacAddr};
-use pci::{InvalidAddress, InvalidVlans, PciAddress};
+use netlink::{Guid, InvalidGuid, InvalidMac, MacAddr};
+use pci::{InvalidAddress, InvalidPkey, InvalidVlans, PciAddress};
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,30 @@ pub enum InvalidConfig {
         /// Whether there is a `vlan`, and it's 0.
         nonzero: bool,
     },
+    /// The GUID isn't one.
+    #[error("\"{origin}\" can't be used")]
+    Guid {
+        /// Where it was given.
+        origin: &'static str,
+        /// Why.
+        source: InvalidGuid,
+    },
+    /// No port can have the GUID.
+    #[error("\"{origin}\" is {guid}, which can't be a port's: it's all zero or all ones")]
+    UnusableGuid {
+        /// Where it was given.
+        origin: &'static str,
+        /// The GUID.
+        guid: Guid,
+    },
+    /// The partition's key isn't one.
+    #[error("\"pkey\" can't be used")]
+    Pkey(#[from] InvalidPkey),
+    /// ib-kubernetes hasn't given the pod a GUID yet.
+    #[error(
+        "\"ibKubernetesEnabled\" is set, and ib-kubernetes hasn't configured this network for the pod yet (its annotation has to say \"mellanox.infiniband.app\": \"configured\", and a guid): it's tried again; see whether ib-kubernetes runs"
+    )]
+    NotYetConfigured,
     /// What's said of VLANs isn't a set of them.
     #[error("\"vlanTrunk\" can't be used")]
     Trunk(#[from] InvalidVlans),
@@ -115,6 +139,7 @@ impl From<InvalidConfig> for cni::Error {
         let text = crate::error::chain(&error);
         match error {
             InvalidConfig::Read(_) => cni::Error::decode(text),
+            InvalidConfig::NotYetConfigured => cni::Error::new(cni::code::TRY_AGAIN, text),
             InvalidConfig::UnknownArg(_) => cni::Error::invalid_environment(text),
             InvalidConfig::NoDevice
             | InvalidConfig::Device { .. }
@@ -124,6 +149,9 @@ impl From<InvalidConfig> for cni::Error {
             | InvalidConfig::Range { .. }
             | InvalidConfig::Choice { .. }
             | InvalidConfig::NeedsVlan { .. }
+            | InvalidConfig::Guid { .. }
+            | InvalidConfig::UnusableGuid { .. }
+            | InvalidConfig::Pkey(_)
             | InvalidConfig::Trunk(_)
             | InvalidConfig::NoVlans
             | InvalidConfig::TrunkInVlan { .. }

@@ -109,6 +109,34 @@ fn a_trunk_and_a_vlan_are_refused_with_both_names() {
     assert!(error.msg.contains("\"vlanTrunk\"") && error.msg.contains("\"vlan\" is 5"), "{error}");
 }
 
+#[rstest]
+#[case(r#""guid":"02:00:00:00:00:00:00:01""#, Some("02:00:00:00:00:00:00:01"))]
+#[case(r#""guid":"0200000000000001""#, Some("02:00:00:00:00:00:00:01"))]
+#[case(
+    r#""guid":"0200000000000001","args":{"cni":{"guid":"0200000000000002"}}"#,
+    Some("02:00:00:00:00:00:00:02")
+)]
+#[case(
+    r#""runtimeConfig":{"infinibandGUID":"0200000000000003"},"args":{"cni":{"guid":"0200000000000002"}}"#,
+    Some("02:00:00:00:00:00:00:03")
+)]
+#[case(
+    r#""ibKubernetesEnabled":true,"args":{"cni":{"guid":"0200000000000002","mellanox.infiniband.app":"configured"}}"#,
+    Some("02:00:00:00:00:00:00:02")
+)]
+#[case(r#""ibKubernetesEnabled":false,"guid":"","args":{"cni":{}}"#, None)]
+fn the_guid_is_taken_from_whoever_is_nearest(#[case] more: &str, #[case] expected: Option<&str>) {
+    assert_eq!(wanted(more).guid.map(|guid| guid.to_string()).as_deref(), expected);
+}
+
+#[rstest]
+#[case(r#""pkey":"0x6""#, Some("0x0006"))]
+#[case(r#""pkey":"8006""#, Some("0x8006"))]
+#[case(r#""pkey":"""#, None)]
+fn partitions(#[case] more: &str, #[case] expected: Option<&str>) {
+    assert_eq!(wanted(more).pkey.map(|pkey| pkey.to_string()).as_deref(), expected);
+}
+
 /// What is wrong, the key that the error has to name, and its code.
 #[rstest]
 #[case(r#""vlan":-1"#, "vlan", 7)]
@@ -145,6 +173,24 @@ fn a_trunk_and_a_vlan_are_refused_with_both_names() {
 #[case(r#""vlanTrunk":[{"minID":5}]"#, "vlanTrunk", 7)]
 #[case(r#""vlanTrunk":[{"id":3,"maxID":5}]"#, "vlanTrunk", 7)]
 #[case(r#""vlanTrunk":[{"minID":9,"maxID":5}]"#, "vlanTrunk", 7)]
+#[case(r#""guid":"02:00""#, "\"guid\"", 7)]
+#[case(r#""guid":"0000000000000000""#, "guid", 7)]
+#[case(r#""guid":"ff:ff:ff:ff:ff:ff:ff:ff""#, "guid", 7)]
+#[case(r#""guid":5"#, "guid", 6)]
+#[case(r#""args":{"cni":{"guid":"x"}}"#, "args.cni.guid", 7)]
+#[case(r#""args":5"#, "args", 6)]
+#[case(r#""runtimeConfig":{"infinibandGUID":"x"}"#, "runtimeConfig.infinibandGUID", 7)]
+#[case(r#""ibKubernetesEnabled":true"#, "ibKubernetesEnabled", 11)]
+#[case(r#""ibKubernetesEnabled":true,"guid":"0200000000000001""#, "ibKubernetesEnabled", 11)]
+#[case(
+    r#""ibKubernetesEnabled":true,"args":{"cni":{"mellanox.infiniband.app":"configured"}}"#,
+    "ibKubernetesEnabled",
+    11
+)]
+#[case(r#""ibKubernetesEnabled":5"#, "ibKubernetesEnabled", 6)]
+#[case(r#""pkey":"0x8000""#, "pkey", 7)]
+#[case(r#""pkey":"0x10000""#, "pkey", 7)]
+#[case(r#""pkey":6"#, "pkey", 6)]
 #[case(r#""promisc":"yes""#, "promisc", 7)]
 #[case(r#""promisc":1"#, "promisc", 6)]
 #[case(r#""allmulti":[]"#, "allmulti", 6)]
@@ -225,7 +271,7 @@ fn arguments_that_nobody_knows_are_refused_unless_they_are_to_be_ignored() {
 }
 
 /// Keys that are read, and one that isn't.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 23] = [
     "mac",
     "vlan",
     "vlanQoS",
@@ -237,6 +283,10 @@ const KEYS: [&str; 19] = [
     "link_state",
     "mtu",
     "vlanTrunk",
+    "guid",
+    "pkey",
+    "ibKubernetesEnabled",
+    "args",
     "promisc",
     "allmulti",
     "pciBusID",
@@ -286,6 +336,7 @@ proptest! {
             prop_assert!(wanted.mac.is_none_or(MacAddr::is_unicast));
             prop_assert!(wanted.vlan.is_none_or(|vlan| vlan.id <= 4094 && vlan.qos <= 7));
             prop_assert!(wanted.vlan.is_none_or(|vlan| vlan.id != 0 || (vlan.qos == 0 && vlan.proto == VlanProto::Dot1q)));
+            prop_assert!(wanted.guid.is_none_or(netlink::Guid::is_usable));
             let in_vlan = wanted.vlan.is_some_and(|vlan| vlan.id != 0);
             prop_assert!(wanted.trunk.is_none_or(|vlans| !in_vlan && !vlans.is_empty()));
             prop_assert!(wanted.mtu.is_none_or(|mtu| (68..=65535).contains(&mtu)));

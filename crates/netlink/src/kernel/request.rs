@@ -10,14 +10,16 @@ use netlink_packet_core::DefaultNla;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage, LinkVfInfo, Prop, VfInfo, VfInfoLinkState,
-    VfInfoMac, VfInfoRate, VfInfoSpoofCheck, VfInfoTrust, VfLinkState, VfVlan, VfVlanInfo, VlanProtocol,
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage, LinkVfInfo, Prop, VfInfo, VfInfoGuid,
+    VfInfoLinkState, VfInfoMac, VfInfoRate, VfInfoSpoofCheck, VfInfoTrust, VfLinkState, VfVlan, VfVlanInfo,
+    VlanProtocol,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 
 use crate::attributes::{LinkState, Route, VfChange, VlanProto};
+use crate::guid::Guid;
 use crate::ifname::{IF_NAME_MAX, IfName};
 use crate::mac::MacAddr;
 
@@ -123,6 +125,8 @@ pub(super) fn set_vf(pf_ifindex: u32, vf_index: u16, change: &VfChange) -> LinkM
             };
             VfInfo::LinkState(VfInfoLinkState::new(vf, state))
         }
+        VfChange::NodeGuid(Guid(bytes)) => VfInfo::IbNodeGuid(VfInfoGuid::new(vf, u64::from_be_bytes(bytes))),
+        VfChange::PortGuid(Guid(bytes)) => VfInfo::IbPortGuid(VfInfoGuid::new(vf, u64::from_be_bytes(bytes))),
     };
     link(pf_ifindex, vec![LinkAttribute::VfInfoList(vec![LinkVfInfo(vec![info])])])
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 
 use crate::attributes::Link;
+use crate::guid::Guid;
 use crate::mac::MacAddr;
 use crate::wire::{Attributes, os_text_of, text_of, u32_of};
 
@@ -29,6 +30,7 @@ pub(crate) fn link(payload: &[u8]) -> Result<Link, String> {
         name: String::new(),
         altnames: Vec::new(),
         mac: None,
+        guid: None,
         mtu: 0,
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
@@ -44,7 +46,11 @@ pub(crate) fn link(payload: &[u8]) -> Result<Link, String> {
         let attribute = attribute.map_err(|it| format!("attribute {} of a link is too long", it.kind))?;
         let value = attribute.value;
         match attribute.kind {
-            IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().map(MacAddr),
+            IFLA_ADDRESS => {
+                link.mac = <[u8; 6]>::try_from(value).ok().map(MacAddr);
+                let infiniband = value.len() == 20 && link.hardware == Link::INFINIBAND;
+                link.guid = value.last_chunk().filter(|_| infiniband).copied().map(Guid);
+            }
             IFLA_IFNAME => link.name = text_of(value),
             IFLA_MTU => link.mtu = u32_of(value).unwrap_or_default(),
             IFLA_LINK => link.lower = u32_of(value).filter(|&index| index != 0),

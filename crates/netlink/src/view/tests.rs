@@ -6,6 +6,7 @@ use rstest::rstest;
 
 use super::{address, link, routes, vfs};
 use crate::attributes::{LinkState, Route, VlanProto};
+use crate::guid::Guid;
 use crate::mac::MacAddr;
 use crate::wire::tests::attribute;
 
@@ -93,6 +94,29 @@ fn a_protocol_is_known_or_an_error(#[case] proto: u16, #[case] wanted: Result<Vl
 fn an_infiniband_address_is_no_mac() {
     let vf = vfs(&answer(&[Said { mac: vec![7; 20], ..Said::default() }.entry(0)])).unwrap().remove(0);
     assert_eq!(vf.mac, None);
+}
+
+#[test]
+fn an_infiniband_vf_has_guids() {
+    let guid = |kind, number: u64| attribute(kind, &[words(&[0, 0]), number.to_ne_bytes().to_vec()].concat());
+    let entry = Said::default().entry(0);
+    let guids = [guid(10, 0x0200_0000_0000_000a), guid(11, 0)];
+    let entry = attribute(1, &[entry.get(4..).unwrap(), &guids.concat()].concat());
+    let vf = vfs(&answer(&[entry])).unwrap().remove(0);
+    assert_eq!(vf.node_guid, Some(Guid([2, 0, 0, 0, 0, 0, 0, 10])));
+    assert_eq!(vf.port_guid, Some(Guid::default()));
+    let vf = vfs(&answer(&[Said::default().entry(0)])).unwrap().remove(0);
+    assert_eq!((vf.node_guid, vf.port_guid), (None, None));
+}
+
+#[test]
+fn an_infiniband_link_has_a_guid_at_the_end_of_its_address() {
+    let mut message = LinkMessage::default();
+    (message.header.index, message.header.link_layer_type) = (7, 32.into());
+    let address = [[0; 12].as_slice(), &[2, 0, 0, 0, 0, 0, 0, 10]].concat();
+    message.attributes = vec![LinkAttribute::IfName("ib0".to_owned()), LinkAttribute::Address(address)];
+    let read = link(&emitted(&message)).unwrap();
+    assert_eq!((read.mac, read.guid), (None, Some(Guid([2, 0, 0, 0, 0, 0, 0, 10]))));
 }
 
 #[rstest]

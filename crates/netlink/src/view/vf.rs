@@ -1,6 +1,7 @@
 //! The VFs in an `RTM_NEWLINK` of their PF.
 
 use crate::attributes::{LinkState, VfConfig, VlanProto};
+use crate::guid::Guid;
 use crate::mac::MacAddr;
 use crate::wire::{Attributes, u32_of, word};
 
@@ -16,6 +17,8 @@ const IFLA_VF_SPOOFCHK: u16 = 4;
 const IFLA_VF_LINK_STATE: u16 = 5;
 const IFLA_VF_RATE: u16 = 6;
 const IFLA_VF_TRUST: u16 = 9;
+const IFLA_VF_IB_NODE_GUID: u16 = 10;
+const IFLA_VF_IB_PORT_GUID: u16 = 11;
 const IFLA_VF_VLAN_LIST: u16 = 12;
 const IFLA_VF_VLAN_INFO: u16 = 1;
 
@@ -72,6 +75,8 @@ fn vf(entry: &[u8]) -> Result<VfConfig, String> {
         spoofchk: None,
         trust: None,
         link_state: None,
+        node_guid: None,
+        port_guid: None,
     };
     for attribute in Attributes::new(entry) {
         let attribute = attribute.map_err(|it| format!("attribute {} of a VF is too long", it.kind))?;
@@ -89,6 +94,8 @@ fn vf(entry: &[u8]) -> Result<VfConfig, String> {
             IFLA_VF_SPOOFCHK => vf.spoofchk = switch(number(1)?),
             IFLA_VF_TRUST => vf.trust = switch(number(1)?),
             IFLA_VF_LINK_STATE => vf.link_state = link_state(number(1)?),
+            IFLA_VF_IB_NODE_GUID => vf.node_guid = guid(value),
+            IFLA_VF_IB_PORT_GUID => vf.port_guid = guid(value),
             IFLA_VF_VLAN_LIST => {
                 let info =
                     Attributes::new(value).map_while(Result::ok).find(|it| it.kind == IFLA_VF_VLAN_INFO);
@@ -112,6 +119,11 @@ fn mac(value: &[u8]) -> Option<MacAddr> {
     let (_, address) = value.split_at_checked(4)?;
     let (mac, padding) = address.split_first_chunk()?;
     padding.iter().all(|&byte| byte == 0).then_some(MacAddr(*mac))
+}
+
+/// A number behind the VF's index, which machines of 64 bits align to eight bytes.
+fn guid(value: &[u8]) -> Option<Guid> {
+    value.last_chunk().copied().map(|bytes| Guid(u64::from_ne_bytes(bytes).to_be_bytes()))
 }
 
 const fn switch(setting: u32) -> Option<bool> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netlink::{Errno, VfChange, VfConfig, VlanProto};
+use netlink::{Errno, Guid, VfChange, VfConfig, VlanProto};
 
 /// Something about a VF that a driver may not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,10 @@ pub enum AdminMac {
 
 /// What a PF's driver and its VFs' driver do with what they're asked for.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a way of some driver's, and they go in any combination"
+)]
 pub struct DriverModel {
     /// The VFs' network driver.
     pub vf_driver: String,
@@ -54,6 +58,8 @@ pub struct DriverModel {
     pub tells_own_mac: bool,
     /// Whether an admin MAC of zero is refused, so that one can't be removed.
     pub refuses_zero_mac: bool,
+    /// Whether its links are InfiniBand: it has GUIDs, and of the rest the link state alone.
+    pub infiniband: bool,
     /// The highest rate that's taken, in Mbit/s.
     pub max_rate: u32,
     /// The largest MTU of a VF, in bytes.
@@ -71,6 +77,7 @@ impl DriverModel {
             guards_mac: true,
             tells_own_mac: true,
             refuses_zero_mac: false,
+            infiniband: false,
             max_rate: 1000,
             max_mtu: 9216,
         }
@@ -86,6 +93,7 @@ impl DriverModel {
             guards_mac: true,
             tells_own_mac: false,
             refuses_zero_mac: true,
+            infiniband: false,
             max_rate: 25_000,
             max_mtu: 9702,
         }
@@ -101,9 +109,18 @@ impl DriverModel {
             guards_mac: false,
             tells_own_mac: false,
             refuses_zero_mac: false,
+            infiniband: false,
             max_rate: 100_000,
             max_mtu: 9978,
         }
+    }
+
+    /// The same on InfiniBand: a VF takes a GUID when its driver is bound.
+    pub fn mlx5_infiniband() -> Self {
+        let ethernets =
+            [Attribute::Mac, Attribute::Vlan, Attribute::MaxRate, Attribute::SpoofCheck, Attribute::Trust];
+        let untold = [Attribute::SpoofCheck, Attribute::Trust];
+        Self { infiniband: true, max_mtu: 4092, ..Self::mlx5() }.without(ethernets).untelling(untold)
     }
 
     /// The same without support for `attributes`.
@@ -179,6 +196,14 @@ impl DriverModel {
                 supported(Attribute::LinkState)?;
                 vf.link_state = Some(state);
             }
+            VfChange::NodeGuid(_) | VfChange::PortGuid(_) if !self.infiniband => {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            VfChange::NodeGuid(guid) | VfChange::PortGuid(guid) if guid == Guid::default() => {
+                return Err(Errno::EINVAL);
+            }
+            VfChange::NodeGuid(guid) => vf.node_guid = Some(guid),
+            VfChange::PortGuid(guid) => vf.port_guid = Some(guid),
         }
         Ok(vf)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
 use ipnet::IpNet;
-use netlink::{Errno, Link, LinkState, MacAddr, Route, VfConfig};
+use netlink::{Errno, Guid, Link, LinkState, MacAddr, Route, VfConfig};
 
 use super::fault::Faults;
 use super::model::{AdminMac, DriverModel};
@@ -79,6 +79,8 @@ pub(super) struct Port {
     pub(super) name: String,
     pub(super) altnames: Vec<OsString>,
     pub(super) mac: MacAddr,
+    /// Of an InfiniBand link, in place of the MAC.
+    pub(super) guid: Option<Guid>,
     pub(super) mtu: u32,
     pub(super) max_mtu: u32,
     pub(super) up: bool,
@@ -149,6 +151,7 @@ impl World {
             name: name.to_owned(),
             altnames: Vec::new(),
             mac: MacAddr([0x02, 0xfa, 0x4e, a, b, c]),
+            guid: None,
             mtu: 1500,
             max_mtu: 65_535,
             up: false,
@@ -209,7 +212,8 @@ impl World {
             index: port.index,
             name: port.name.clone(),
             altnames,
-            mac: Some(port.mac),
+            mac: Some(port.mac).filter(|_| port.guid.is_none()),
+            guid: port.guid,
             mtu: port.mtu,
             up: port.up,
             carrier: self.has_carrier(port),
@@ -218,7 +222,7 @@ impl World {
             device: port.device.clone(),
             master: None,
             lower: lower.filter(|lower| lower.space == port.space).map(|lower| lower.index),
-            hardware: 1,
+            hardware: if port.guid.is_some() { Link::INFINIBAND } else { 1 },
         }
     }
 
@@ -348,12 +352,14 @@ impl World {
         let max_mtu = driver.model.max_mtu;
         let vf = driver.vfs.get(usize::from(index))?;
         let (device, admin) = (vf.device.clone(), vf.config.mac.filter(|_| vf.has_admin_mac));
+        let guid = vf.config.port_guid;
         let wanted = format!("{pf_name}v{index}");
         let (id, port) = self.add_port(&wanted, host);
         port.device = Some(device);
         port.vf = Some((pf, index));
         port.max_mtu = max_mtu;
         port.mac = admin.unwrap_or(port.mac);
+        port.guid = guid;
         self.show(id);
         Some(id)
     }

@@ -10,6 +10,7 @@ fn situation() -> Situation {
             netdev: Some(Netdev {
                 name: "enp1s0v0".to_owned(),
                 mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+                guid: None,
                 mtu: 1500,
                 up: false,
                 promisc: false,
@@ -24,6 +25,7 @@ fn situation() -> Situation {
                 trust: None,
                 link_state: Some(LinkState::Auto),
                 trunk: Some("100,200-210".parse().unwrap()),
+                guids: None,
             }),
         },
         place: Place::Home,
@@ -81,6 +83,34 @@ fn a_baseline_is_read_back_as_written() {
     let bare = Settings { driver: None, netdev: None, admin: None };
     let text = serde_json::to_string(&bare).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), bare);
+}
+
+fn infiniband(set: Guid, own: Guid) -> Situation {
+    let mut situation = situation();
+    admin(&mut situation).guids = Some(Guids::both(set));
+    (netdev(&mut situation).guid, netdev(&mut situation).mac) = (Some(own), None);
+    situation
+}
+
+const ONE: Guid = Guid([2, 0, 0, 0, 0, 0, 0, 1]);
+const TWO: Guid = Guid([2, 0, 0, 0, 0, 0, 0, 2]);
+const ZERO: Guid = Guid([0; 8]);
+
+/// What was set and what the interface has: as it should be, as it is.
+#[rstest]
+#[case((ONE, ONE), (ONE, ONE), "")]
+#[case((ONE, ONE), (TWO, ONE), "node guid is 02:00:00:00:00:00:00:02 in place of 02:00:00:00:00:00:00:01, port guid is 02:00:00:00:00:00:00:02 in place of 02:00:00:00:00:00:00:01")]
+#[case((ONE, ONE), (ONE, ZERO), "guid is ff:ff:ff:ff:ff:ff:ff:ff in place of 02:00:00:00:00:00:00:01")]
+#[case::never_had_any((ZERO, ZERO), (Guid::NONE, Guid::NONE), "")]
+#[case::had_its_own((ZERO, ONE), (ONE, ONE), "")]
+#[case::lost_its_own((ZERO, ONE), (Guid::NONE, Guid::NONE), "guid is ff:ff:ff:ff:ff:ff:ff:ff in place of 02:00:00:00:00:00:00:01, node guid is ff:ff:ff:ff:ff:ff:ff:ff in place of 02:00:00:00:00:00:00:01, port guid is ff:ff:ff:ff:ff:ff:ff:ff in place of 02:00:00:00:00:00:00:01")]
+fn a_guid_that_never_was_set_is_as_good_as_the_vfs_own(
+    #[case] wanted: (Guid, Guid),
+    #[case] found: (Guid, Guid),
+    #[case] expected: &str,
+) {
+    let (wanted, found) = (infiniband(wanted.0, wanted.1), infiniband(found.0, found.1));
+    assert_eq!(describe(&differences(&wanted, &found)), expected);
 }
 
 /// A VF may be away while Patchbay is upgraded.

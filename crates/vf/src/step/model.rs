@@ -5,7 +5,7 @@ use pci::Vlans;
 
 use super::{Step, steps};
 use crate::driver::{self, AdminMac};
-use crate::settings::{Place, Rate, Settings, Situation, Vlan};
+use crate::settings::{Guids, Place, Rate, Settings, Situation, Vlan};
 
 /// What a driver makes of a step, without a kernel: the double of that has tests of its own.
 pub(crate) fn take(situation: &mut Situation, step: &Step) {
@@ -29,8 +29,11 @@ pub(crate) fn take(situation: &mut Situation, step: &Step) {
             VfChange::SpoofCheck(on) => admin.spoofchk = Some(on),
             VfChange::Trust(on) => admin.trust = Some(on),
             VfChange::LinkState(state) => admin.link_state = Some(state),
+            VfChange::NodeGuid(guid) => admin.guids = admin.guids.map(|guids| Guids { node: guid, ..guids }),
+            VfChange::PortGuid(guid) => admin.guids = admin.guids.map(|guids| Guids { port: guid, ..guids }),
         }
     }
+    let guid = settings.admin.as_ref().and_then(|admin| admin.guids).map(|guids| guids.port);
     let trunk =
         settings.admin.as_mut().and_then(|admin| admin.trunk.as_mut().map(|trunk| (trunk, admin.vlan)));
     match (step, trunk) {
@@ -70,6 +73,10 @@ pub(crate) fn take(situation: &mut Situation, step: &Step) {
             netdev.mac = Some(*mac);
         }
         Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_) => {}
+        Step::Rebind => {
+            situation.place = Place::Home;
+            (netdev.name, netdev.up, netdev.guid) = ("anew".to_owned(), false, guid);
+        }
         Step::Bind(_) | Step::Reset | Step::RemoveUpper { .. } => {
             unreachable!("every situation here has the same driver, and none is reset")
         }

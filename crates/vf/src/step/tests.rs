@@ -1,11 +1,11 @@
-use netlink::{LinkState, VlanProto};
+use netlink::{Guid, LinkState, VlanProto};
 use pci::Vlans;
 use proptest::prelude::*;
 use rstest::rstest;
 
 use super::model::{arrive, at_home, take};
 use super::*;
-use crate::settings::{Rate, Settings, Vlan, differences};
+use crate::settings::{Guids, Rate, Settings, Vlan, differences};
 use crate::wanted::Wanted;
 
 fn mac() -> impl Strategy<Value = MacAddr> {
@@ -41,6 +41,7 @@ prop_compose! {
             trust: Some(flags.1),
             link_state: Some(state),
             // Beside a VLAN there's none in it.
+            guids: None,
             trunk: Some(if id == 0 && qos == 0 { trunk } else { Vlans::default() }),
         }
     }
@@ -61,7 +62,7 @@ prop_compose! {
         let (promisc, allmulti) = takes;
         Settings {
             driver: Some(driver.to_owned()),
-            netdev: Some(Netdev { name, mac: Some(mac), mtu, up, promisc, allmulti, altnames }),
+            netdev: Some(Netdev { name, mac: Some(mac), guid: None, mtu, up, promisc, allmulti, altnames }),
             admin,
         }
     }
@@ -84,6 +85,8 @@ prop_compose! {
             spoofchk: flags.0,
             trust: flags.1,
             link_state: None,
+            guid: None,
+            pkey: None,
             trunk: trunk.filter(|_| vlan.is_none_or(|vlan| vlan == 0)),
             mtu,
             promisc: takes.0,
@@ -151,7 +154,16 @@ fn a_reset_that_is_due_comes_first_where_the_driver_outlives_it(
 ) {
     let admin = |id| {
         let (vlan, rate) = (Vlan { id, ..Vlan::default() }, Rate::default());
-        Admin { mac: None, vlan, rate, spoofchk: None, trust: None, link_state: None, trunk: None }
+        Admin {
+            mac: None,
+            vlan,
+            rate,
+            spoofchk: None,
+            trust: None,
+            link_state: None,
+            trunk: None,
+            guids: None,
+        }
     };
     let situation = |id| {
         let settings = Settings { driver: driver.map(str::to_owned), netdev: None, admin: Some(admin(id)) };
@@ -162,6 +174,31 @@ fn a_reset_that_is_due_comes_first_where_the_driver_outlives_it(
     let with_reset: Vec<Step> = resets.then_some(Step::Reset).into_iter().chain(rest.clone()).collect();
     assert_eq!(steps_home(&situation(5), &situation(0), true, &[]), with_reset);
     assert_eq!(steps_home(&situation(5), &situation(0), false, &[]), rest);
+}
+
+proptest! {
+    #[test]
+    fn a_guid_is_taken_there_and_back(settings in settings(), set in guid(), own in guid(), wanted in 1..3_u8) {
+        let mut settings = settings;
+        // A VF has what was set, or its own where nothing ever was.
+        let own = if set == Guid::default() { own } else { set };
+        settings.netdev.as_mut().unwrap().guid = Some(own);
+        let Some(admin) = &mut settings.admin else { return Ok(()) };
+        admin.guids = Some(Guids::both(set));
+        let home = at_home(settings);
+        let wanted = Wanted { guid: Some(Guid([wanted; 8])), ..Wanted::default() };
+        let goal = wanted.goal(&home.settings, &"net1".parse().unwrap());
+        prop_assert_eq!(steps(&home, &home), vec![]);
+        let mut vf = home.clone();
+        arrive(&mut vf, &goal);
+        prop_assert_eq!(differences(&goal, &vf), vec![]);
+        arrive(&mut vf, &home);
+        prop_assert_eq!(differences(&home, &vf), vec![]);
+    }
+}
+
+fn guid() -> impl Strategy<Value = Guid> {
+    prop_oneof![Just(Guid::default()), Just(Guid::NONE), (1..4_u8).prop_map(|byte| Guid([byte; 8]))]
 }
 
 #[test]

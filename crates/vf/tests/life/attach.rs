@@ -1,6 +1,6 @@
 //! Handing a VF over.
 
-use netlink::{Errno, LinkState, Links, Verb, VlanProto};
+use netlink::{Errno, Guid, LinkState, Links, Verb, VlanProto};
 use rstest::rstest;
 use testbed::links::{Attribute as Lacking, DriverModel};
 use testbed::sysfs::PfSpec;
@@ -112,6 +112,8 @@ fn asking_for(attribute: Attribute) -> Wanted {
         Attribute::Trust => Wanted { trust: Some(true), ..nothing },
         Attribute::LinkState => Wanted { link_state: Some(LinkState::Enable), ..nothing },
         Attribute::VlanTrunk => Wanted { trunk: Some("3-5".parse().unwrap()), ..nothing },
+        Attribute::Guid => Wanted { guid: Some(Guid([2; 8])), ..nothing },
+        Attribute::Pkey => Wanted { pkey: Some("0x6".parse().unwrap()), ..nothing },
         Attribute::Mtu => Wanted { mtu: Some(1400), ..nothing },
         Attribute::Promisc => Wanted { promisc: Some(true), ..nothing },
         Attribute::Allmulti => Wanted { allmulti: Some(true), ..nothing },

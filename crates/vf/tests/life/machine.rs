@@ -170,6 +170,8 @@ pub(crate) fn everything() -> Wanted {
         trust: Some(true),
         link_state: None,
         trunk: None,
+        guid: None,
+        pkey: None,
         mtu: Some(1400),
         promisc: Some(true),
         allmulti: Some(true),

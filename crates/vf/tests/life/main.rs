@@ -7,6 +7,8 @@ mod detach;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod infiniband;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod owners;

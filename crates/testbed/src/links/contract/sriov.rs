@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netlink::{Errno, Link, LinkState, Links, MacAddr, VfChange, VfConfig, VlanProto};
+use netlink::{Errno, Guid, Link, LinkState, Links, MacAddr, VfChange, VfConfig, VlanProto};
 
 use super::{Bench, name};
 
@@ -106,6 +106,8 @@ pub fn what_the_driver_refuses_changes_nothing<B: SriovBench>(bench: &B) {
         (vf, VfChange::Rate { min: 10, max: 100 }, Errno::EINVAL),
         (vf, VfChange::Rate { min: 0, max: 2000 }, Errno::EINVAL),
         (vf, VfChange::Mac(MacAddr([0x01, 0, 0x5e, 0, 0, 1])), Errno::EINVAL),
+        (vf, VfChange::NodeGuid(Guid([2; 8])), Errno::EOPNOTSUPP),
+        (vf, VfChange::PortGuid(Guid([2; 8])), Errno::EOPNOTSUPP),
         (beyond, VfChange::Trust(true), Errno::EINVAL),
     ] {
         let error = bench.links().set_vf(bench.pf(), index, &change).expect_err("igb refuses it");
