@@ -10,6 +10,7 @@ mod ipam;
 mod ledger;
 mod moments;
 mod rescue;
+mod steps;
 
 use std::env;
 use std::fs;
