@@ -60,9 +60,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client in the calling thread's namespace.
+    /// A client for links, addresses and routes, in the calling thread's namespace.
     pub(crate) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        Self::of_family(NETLINK_ROUTE)
+    }
+
+    /// A client of any netlink family, in the calling thread's namespace.
+    pub(crate) fn of_family(family: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(family)?;
         socket.bind_auto()?;
         // Without these an older kernel filters and explains less; nothing depends on it.
         drop(socket.set_ext_ack(true));

@@ -47,13 +47,28 @@ pub enum Verb {
     RemoveRoute,
     /// Be told of changes of links.
     Events,
+    /// Read whether RDMA devices belong to one namespace each.
+    RdmaMode,
+    /// Read RDMA devices.
+    RdmaDevices,
+    /// Move an RDMA device to another namespace.
+    MoveRdma,
+    /// Rename an RDMA device.
+    RenameRdma,
 }
 
 impl Verb {
     /// Whether it changes something.
     pub const fn changes(self) -> bool {
         match self {
-            Self::Open | Self::Links | Self::Vfs | Self::Addresses | Self::Routes | Self::Events => false,
+            Self::Open
+            | Self::Links
+            | Self::Vfs
+            | Self::Addresses
+            | Self::Routes
+            | Self::Events
+            | Self::RdmaMode
+            | Self::RdmaDevices => false,
             Self::SetVf
             | Self::Move
             | Self::Rename
@@ -66,7 +81,9 @@ impl Verb {
             | Self::SetAllmulti
             | Self::AddAddress
             | Self::AddRoute
-            | Self::RemoveRoute => true,
+            | Self::RemoveRoute
+            | Self::MoveRdma
+            | Self::RenameRdma => true,
         }
     }
 }
@@ -93,6 +110,10 @@ impl fmt::Display for Verb {
             Self::AddRoute => "add the route",
             Self::RemoveRoute => "remove the route",
             Self::Events => "be told of changes of",
+            Self::RdmaMode => "read the RDMA mode of",
+            Self::RdmaDevices => "read the RDMA devices of",
+            Self::MoveRdma => "move the RDMA device",
+            Self::RenameRdma => "rename the RDMA device",
         })
     }
 }

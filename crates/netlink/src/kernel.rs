@@ -1,5 +1,6 @@
 //! The kernel's own links.
 
+mod rdma;
 pub(crate) mod request;
 
 use std::ffi::OsStr;
@@ -18,6 +19,7 @@ use crate::ifname::IfName;
 use crate::links::Links;
 use crate::mac::MacAddr;
 use crate::namespace::{Namespace, OWN};
+use crate::rdma::{RdmaDevice, RdmaMode};
 use crate::view;
 
 use request::{
@@ -299,6 +301,22 @@ impl Links for Kernel {
 
     fn events(&self, namespaces: &[&Namespace]) -> Result<KernelEvents, Error> {
         KernelEvents::open(namespaces)
+    }
+
+    fn rdma_mode(&self) -> Result<Option<RdmaMode>, Error> {
+        rdma::mode(&self.host)
+    }
+
+    fn rdma_devices(&self, namespace: &Namespace) -> Result<Vec<RdmaDevice>, Error> {
+        rdma::devices(namespace)
+    }
+
+    fn move_rdma(&self, from: &Namespace, index: u32, to: &Namespace) -> Result<(), Error> {
+        rdma::relocate(from, index, to)
+    }
+
+    fn rename_rdma(&self, namespace: &Namespace, index: u32, name: &str) -> Result<(), Error> {
+        rdma::rename(namespace, index, name)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Links, the attributes of virtual functions, and moves between network namespaces.
+//! Links, the attributes of virtual functions, RDMA devices, and moves between network namespaces.
 //!
 //! [`Links`] has the verbs, in the field's own words; [`Kernel`] does them. Nothing of netlink's wire format shows.
 
@@ -14,6 +14,7 @@ mod kernel;
 mod links;
 mod mac;
 mod namespace;
+mod rdma;
 mod refusal;
 mod view;
 mod wire;
@@ -28,3 +29,4 @@ pub use links::{LinkEvents, Links};
 pub use mac::{InvalidMac, MacAddr};
 pub use namespace::Namespace;
 pub use nix::errno::Errno;
+pub use rdma::{RdmaDevice, RdmaMode};

@@ -11,6 +11,7 @@ use crate::attributes::{Link, NamespaceId, Route, VfChange, VfConfig};
 use crate::error::{Error, Verb};
 use crate::ifname::IfName;
 use crate::mac::MacAddr;
+use crate::rdma::{RdmaDevice, RdmaMode};
 
 /// What can be asked of the kernel about links, VFs, addresses and routes.
 ///
@@ -118,6 +119,21 @@ pub trait Links: Debug + Send + Sync {
     /// Begins to note the changes of links in some namespaces. Who looks after this, and waits between looks, misses
     /// none; but what a driver changes without telling (as a VF's MAC that comes from its PF) is no event.
     fn events(&self, namespaces: &[&Self::Namespace]) -> Result<Self::Events, Error>;
+
+    /// Whether RDMA devices belong to one namespace each; `None` when the kernel has no RDMA, or is older than 5.2
+    /// and has no such mode.
+    fn rdma_mode(&self) -> Result<Option<RdmaMode>, Error>;
+
+    /// The RDMA devices that a namespace sees, by index; none when the kernel has no RDMA.
+    fn rdma_devices(&self, namespace: &Self::Namespace) -> Result<Vec<RdmaDevice>, Error>;
+
+    /// Moves an RDMA device to another namespace, where it keeps its index and its name. Its users in the former one
+    /// are cut off. Takes [`RdmaMode::Exclusive`] and a driver that lets its devices go, else
+    /// [`Error::is_unsupported`]. When its namespace ends, a device goes to the machine's first namespace.
+    fn move_rdma(&self, from: &Self::Namespace, index: u32, to: &Self::Namespace) -> Result<(), Error>;
+
+    /// Renames an RDMA device. [`Error::is_taken`] when another device of the machine has the name.
+    fn rename_rdma(&self, namespace: &Self::Namespace, index: u32, name: &str) -> Result<(), Error>;
 
     /// Waits until a link is up with a carrier; `false` when it isn't at the deadline.
     fn wait_carrier(

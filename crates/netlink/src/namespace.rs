@@ -1,7 +1,8 @@
 //! Network namespaces: the only place that enters one.
 //!
 //! A netlink socket stays in the namespace that it was made in. So one is entered for the moment in which its socket
-//! is made, on a thread of its own that ends with it, and no logic ever runs in a foreign namespace.
+//! is made, on a thread of its own that ends with it, and no logic ever runs in a foreign namespace. (For RDMA the
+//! thread asks its one question, too: the kernel heeds where that is.)
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -76,7 +77,7 @@ impl Namespace {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs something short in it that makes a socket, on a thread of its own.
+    /// Runs something short in it that makes a socket, on a thread of its own: nothing that could wait for long.
     pub(crate) fn run<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         run_in(&self.file, self.id, make)
     }

@@ -1,10 +1,12 @@
 //! What messages say, in our own types.
 
 mod link;
+mod rdma;
 mod route;
 mod vf;
 
 pub(crate) use link::link;
+pub(crate) use rdma::{rdma_device, rdma_mode};
 pub(crate) use route::{address, routes};
 pub(crate) use vf::vfs;
 

@@ -65,6 +65,10 @@ pub(crate) fn u32_of(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
+pub(crate) fn u64_of(bytes: &[u8]) -> Option<u64> {
+    bytes.first_chunk().copied().map(u64::from_ne_bytes)
+}
+
 pub(crate) fn i32_of(bytes: &[u8]) -> Option<i32> {
     bytes.first_chunk().copied().map(i32::from_ne_bytes)
 }

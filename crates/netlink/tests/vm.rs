@@ -1,16 +1,19 @@
-//! VFs of real PFs, in the VM node: `hack/test` compiles this on the host and runs it in the guest, after
+//! VFs of real PFs and RDMA devices in software, in the VM node: `hack/test` compiles this on the host and runs it in the guest, after
 //! `hack/node` has made the VFs.
 
 #![expect(clippy::expect_used, reason = "a test's helpers fail the test")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use netlink::{Kernel, Links};
-use testbed::links::contract::{Bench, SriovBench};
+use netlink::{Kernel, Links, RdmaMode};
+use testbed::links::contract::{Bench, RdmaBench, SriovBench};
 use testbed::links::netns::{KernelBench, NamedNamespace, ip};
-use testbed::{links_contract, sriov_contract};
+use testbed::{links_contract, rdma_contract, sriov_contract};
 
 const PF: &str = "0000:01:00.0";
 
@@ -101,8 +104,86 @@ impl SriovBench for Guest {
     }
 }
 
+/// The guest with two soft RoCE devices, each on an end of a veth pair, and gone with that.
+struct RdmaGuest {
+    guest: Guest,
+    names: [String; 2],
+}
+
+fn rdma_guest() -> RdmaGuest {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let guest = guest();
+    run("modprobe", &["rdma_rxe"]).expect("the guest has soft RoCE");
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    let ends = ["a", "b"].map(|end| format!("roce{made}{end}"));
+    guest.add_veth(&ends[0], &ends[1]);
+    // A device goes some time after its link, and its name with it: so each check has names of its own.
+    let names = ["a", "b"].map(|end| format!("rxe{made}{end}"));
+    for (name, end) in names.iter().zip(&ends) {
+        run("rdma", &["link", "add", name, "type", "rxe", "netdev", end]).expect("the link is there");
+    }
+    RdmaGuest { guest, names }
+}
+
+/// Runs a tool; what it says is the error.
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).output().map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+impl Bench for RdmaGuest {
+    type Links = Kernel;
+
+    fn links(&self) -> &Kernel {
+        self.guest.links()
+    }
+
+    fn add_namespace(&self) -> PathBuf {
+        self.guest.add_namespace()
+    }
+
+    fn remove_namespace(&self, path: &Path) {
+        self.guest.remove_namespace(path);
+    }
+
+    fn add_plain_file(&self) -> PathBuf {
+        self.guest.add_plain_file()
+    }
+
+    fn add_veth(&self, name: &str, peer: &str) {
+        self.guest.add_veth(name, peer);
+    }
+
+    fn add_altname(&self, name: &str, altname: &str) {
+        self.guest.add_altname(name, altname);
+    }
+
+    fn add_macvlan(&self, name: &str, lower: &str) {
+        self.guest.add_macvlan(name, lower);
+    }
+}
+
+impl RdmaBench for RdmaGuest {
+    fn set_rdma_mode(&self, mode: RdmaMode) {
+        // A namespace that was removed ends a little later, and the kernel tells nobody.
+        let deadline = Instant::now() + Duration::from_mins(2);
+        loop {
+            let outcome = run("rdma", &["system", "set", "netns", &mode.to_string()]);
+            if outcome.is_ok() || Instant::now() > deadline {
+                return outcome.expect("no namespace is left");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn rdma_names(&self) -> [String; 2] {
+        self.names.clone()
+    }
+}
+
 sriov_contract!(igb, Some(crate::guest()));
 links_contract!(links, Some(crate::kernel()));
+rdma_contract!(soft_roce, Some(crate::rdma_guest()));
 
 fn kernel() -> KernelBench {
     drop(guest());

@@ -15,6 +15,7 @@ mod events;
 mod fault;
 mod model;
 pub mod netns;
+mod rdma;
 mod verbs;
 mod world;
 
@@ -82,6 +83,7 @@ impl FakeLinks {
         for &id in world.ports.keys() {
             world.show(id);
         }
+        world.show_rdma();
     }
 
     /// Adds a PF with its VFs, each with an interface `<pf>v<index>`, all in the host namespace, and returns the PF's
@@ -197,6 +199,8 @@ impl FakeLinks {
         if let Some(id) = port {
             world.remove_port(id);
         }
+        world.rdma.unbind(pci);
+        world.show_rdma();
         World::tell(world);
     }
 
@@ -214,6 +218,9 @@ impl FakeLinks {
             && let Some(id) = world.add_vf_port(pf, index)
         {
             world.reset(id);
+            let host = world.host;
+            world.rdma.bind(pci, host);
+            world.show_rdma();
         }
         World::tell(world);
     }

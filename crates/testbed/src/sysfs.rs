@@ -234,17 +234,26 @@ impl SysfsTree {
     /// Sets the interface names that are seen below a function; a name that's no PCI address, or no function here, is
     /// passed over.
     pub fn set_net_names(&self, device: &str, names: &[&str]) {
+        self.set_names(device, "net", names);
+    }
+
+    /// The same for the names of RDMA devices.
+    pub fn set_rdma_names(&self, device: &str, names: &[&str]) {
+        self.set_names(device, "infiniband", names);
+    }
+
+    fn set_names(&self, device: &str, directory: &str, names: &[&str]) {
         let Ok(address) = device.parse::<PciAddress>() else { return };
         let function = self.device(address);
         if !function.exists() {
             return;
         }
-        let net = function.join("net");
-        if net.exists() {
-            fs::remove_dir_all(&net).expect("a directory of directories");
+        let directory = function.join(directory);
+        if directory.exists() {
+            fs::remove_dir_all(&directory).expect("a directory of directories");
         }
         for name in names {
-            fs::create_dir_all(net.join(name)).expect("the tree is writable");
+            fs::create_dir_all(directory.join(name)).expect("the tree is writable");
         }
     }
 

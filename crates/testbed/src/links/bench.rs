@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use netlink::Links;
+use netlink::{Links, RdmaMode};
 
-use super::contract::{Bench, SriovBench};
+use super::contract::{Bench, RdmaBench, SriovBench};
 use super::{DriverModel, FakeLinks};
 
 /// The PF that the checks on VFs get.
@@ -30,6 +30,28 @@ impl SriovBench for FakeLinks {
 
     fn vf(&self) -> (u16, String) {
         (0, VF.to_owned())
+    }
+}
+
+impl FakeLinks {
+    /// A machine with two RDMA devices that stay where they are, for [`RdmaBench`].
+    pub fn with_rxe() -> Self {
+        let links = Self::new();
+        for name in ["rxe0", "rxe1"] {
+            links.add_rdma(name, name);
+            links.hold_rdma(name);
+        }
+        links
+    }
+}
+
+impl RdmaBench for FakeLinks {
+    fn set_rdma_mode(&self, mode: RdmaMode) {
+        self.set_rdma_mode(Some(mode));
+    }
+
+    fn rdma_names(&self) -> [String; 2] {
+        ["rxe0", "rxe1"].map(str::to_owned)
     }
 }
 

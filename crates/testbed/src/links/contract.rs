@@ -6,6 +6,7 @@
 mod addressing;
 mod events;
 mod moving;
+mod rdma;
 mod sriov;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,12 @@ pub use moving::{
     a_move_renames_and_sets_the_mtu, a_move_to_a_taken_altname_changes_nothing,
     a_move_to_a_taken_name_changes_nothing, a_move_with_a_wrong_mtu_changes_nothing, a_moved_link_is_bare,
     a_namespace_outlives_its_path, what_is_on_a_link_stays_behind_and_is_removed,
+};
+
+pub use rdma::{
+    RdmaBench, an_rdma_device_is_renamed, an_rdma_device_that_is_held_stays,
+    nothing_can_be_changed_of_an_rdma_device_that_is_gone, rdma_devices_are_seen_as_the_mode_says,
+    rdma_is_read_also_where_there_is_none,
 };
 
 pub use sriov::{
@@ -242,7 +249,8 @@ macro_rules! links_contract {
             addresses_are_read_back, routes_are_read_back,
             routes_need_a_link_that_is_up, carrier_comes_with_the_peer, carrier_of_nothing_is_gone,
             a_change_ends_a_wait, a_change_before_the_wait_is_told,
-            the_namespaces_that_were_named_are_watched, a_burst_of_changes_is_told
+            the_namespaces_that_were_named_are_watched, a_burst_of_changes_is_told,
+            rdma_is_read_also_where_there_is_none
         );
     };
     (@module $module:ident, $make:expr, $($check:ident),+) => {

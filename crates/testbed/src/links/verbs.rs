@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use ipnet::IpNet;
-use netlink::{Errno, Error, IfName, Link, Links, MacAddr, NamespaceId, Route, Verb, VfChange, VfConfig};
+use netlink::{
+    Errno, Error, IfName, Link, Links, MacAddr, NamespaceId, RdmaDevice, RdmaMode, Route, Verb, VfChange,
+    VfConfig,
+};
 
 use super::model::AdminMac;
 use super::world::{PortId, World};
@@ -15,7 +18,7 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl FakeLinks {
     /// Lets a call through to the world, unless it's to fail.
-    fn enter(&self, verb: Verb, target: &str) -> Result<MutexGuard<'_, World>> {
+    pub(super) fn enter(&self, verb: Verb, target: &str) -> Result<MutexGuard<'_, World>> {
         let mut world = self.world();
         world.faults.admit(verb, target)?;
         world.settle_trunks();
@@ -356,5 +359,21 @@ impl Links for FakeLinks {
         let paths: Vec<String> = namespaces.iter().map(|it| it.path.display().to_string()).collect();
         let world = self.enter(Verb::Events, &paths.join(", "))?;
         Ok(FakeEvents::begin(self, &world, namespaces))
+    }
+
+    fn rdma_mode(&self) -> Result<Option<RdmaMode>> {
+        self.rdma_mode_now()
+    }
+
+    fn rdma_devices(&self, namespace: &FakeNamespace) -> Result<Vec<RdmaDevice>> {
+        self.rdma_devices_in(namespace)
+    }
+
+    fn move_rdma(&self, from: &FakeNamespace, index: u32, to: &FakeNamespace) -> Result<()> {
+        self.move_rdma_device(from, index, to)
+    }
+
+    fn rename_rdma(&self, namespace: &FakeNamespace, index: u32, name: &str) -> Result<()> {
+        self.rename_rdma_device(namespace, index, name)
     }
 }

@@ -10,6 +10,7 @@ use netlink::{Errno, Guid, Link, LinkState, MacAddr, Route, VfConfig};
 
 use super::fault::Faults;
 use super::model::{AdminMac, DriverModel};
+use super::rdma::Rdma;
 use crate::sysfs::SysfsTree;
 
 /// The namespaces' file system, as its device number looks on most machines.
@@ -28,6 +29,7 @@ pub(super) struct World {
     pub(super) paths: BTreeMap<PathBuf, Option<Arc<Pin>>>,
     pub(super) ports: BTreeMap<PortId, Port>,
     pub(super) pfs: BTreeMap<PortId, Pf>,
+    pub(super) rdma: Rdma,
     pub(super) faults: Faults,
     pub(super) tree: Option<SysfsTree>,
     pub(super) host: u64,
@@ -302,6 +304,8 @@ impl World {
 
     /// A namespace ends: links of devices go back to the host, the others end with it.
     fn end_space(&mut self, ino: u64) {
+        self.rdma.end_space(ino, self.host);
+        self.show_rdma();
         let ids: Vec<PortId> = self.ports_of(ino).map(|(id, _)| id).collect();
         for id in ids {
             let Some(port) = self.ports.get(&id) else { continue };
