@@ -133,6 +133,12 @@ impl Sysfs {
         Ok(vfs)
     }
 
+    /// The names of a function's RDMA devices, sorted; of those in the namespace where sysfs was mounted, while
+    /// RDMA's mode is exclusive.
+    pub fn rdma_names(&self, address: &PciAddress) -> Result<Vec<String>, Error> {
+        self.device(*address).names(Path::new("infiniband"))
+    }
+
     pub(crate) fn devices(&self) -> PathBuf {
         self.root.join("bus/pci/devices")
     }

@@ -154,6 +154,17 @@ fn a_vf_that_its_pf_does_not_list_is_broken_alone() {
 }
 
 #[test]
+fn rdma_devices_are_named_below_their_function() {
+    let (directory, sysfs) = tree();
+    assert!(sysfs.rdma_names(&address(VF)).unwrap().is_empty());
+    for name in ["mlx5_3", "mlx5_2"] {
+        let device = directory.path().join("bus/pci/devices").join(VF);
+        fs::create_dir_all(device.join("infiniband").join(name)).unwrap();
+    }
+    assert_eq!(sysfs.rdma_names(&address(VF)).unwrap(), ["mlx5_2", "mlx5_3"]);
+}
+
+#[test]
 fn no_pci_bus_is_an_error_that_names_it() {
     let directory = tempfile::tempdir().unwrap();
     let error = Sysfs::new(directory.path()).functions().unwrap_err().to_string();
