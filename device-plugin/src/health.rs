@@ -43,7 +43,7 @@ pub enum Standing {
     Good,
     /// Quarantined, with the reason.
     Quarantined(String),
-    /// The ledger can't be read.
+    /// The ledger can't be read, or the existing plugin's files don't tell what it was like.
     Unknown(String),
 }
 

@@ -113,14 +113,18 @@ impl<L: Links> Node<L> {
         Inventory::read(&self.host.sysfs, &self.host.links)
     }
 
-    /// What the ledger says of the devices that aren't free.
+    /// What the ledger says of the devices that aren't free, and which ones the existing plugin has left in a state
+    /// that nobody knows.
     pub fn standing(&self) -> Result<BTreeMap<PciAddress, Standing>, ledger::Error> {
         let entries = self.host.ledger.entries::<vf::Intent>()?;
         let of = |entry| Standing::of(&entry, &self.host.boot_id);
-        Ok(entries
+        let mut standing: BTreeMap<PciAddress, Standing> = entries
             .into_iter()
             .filter_map(|(device, entry)| Some((device.as_str().parse().ok()?, of(entry))))
-            .collect())
+            .collect();
+        let left = self.host.left_by_existing().into_iter();
+        standing.extend(left.map(|(device, error)| (device, Standing::Unknown(chain(&error)))));
+        Ok(standing)
     }
 
     /// The devices that are marked for a pod and that nobody has claimed, with their resources.
@@ -167,9 +171,7 @@ impl<L: Links> Node<L> {
         let failed = |source| Error::Prepare { device, source: Box::new(source) };
         // Kubelet takes a pod's device back before that pod is taken down, and asks before each start of a container.
         // Whose it is then isn't this program's to judge, which may not see the pods' namespaces: the next ADD does.
-        if let Some(owner) =
-            self.owner(device).map_err(|source| failed(vf::Error::Ledger { pci: device, source }))?
-        {
+        if let Some(owner) = self.owner(device).map_err(failed)? {
             tracing::debug!(%device, %resource, container = owner.container_id, "marked for its owner already");
             return Ok(());
         }
@@ -191,20 +193,21 @@ impl<L: Links> Node<L> {
         Ok(())
     }
 
-    /// Whose the device is in this boot, if anybody's.
-    fn owner(&self, device: PciAddress) -> Result<Option<Owner>, ledger::Error> {
+    /// Whose the device is in this boot, if anybody's: by the ledger, or by the existing plugin's files.
+    fn owner(&self, device: PciAddress) -> Result<Option<Owner>, vf::Error> {
         let Ok(key) = device.to_string().parse() else { return Ok(None) };
         let entry = match self.host.ledger.entry::<vf::Intent>(&key) {
             // What is lost is told, with what to do, where the device is marked.
             Err(error) if error.is_damaged() => None,
-            entry => entry?,
+            entry => entry.map_err(|source| vf::Error::Ledger { pci: device, source })?,
         };
-        Ok(entry.filter(|entry| entry.boot_id == self.host.boot_id).and_then(|entry| match entry.state {
-            vf::State::Claimed { claim } | vf::State::Attached { claim } | vf::State::Releasing { claim } => {
-                Some(claim.owner)
-            }
-            vf::State::Prepared { .. } | vf::State::Quarantined { .. } => None,
-        }))
+        match entry.filter(|entry| entry.boot_id == self.host.boot_id).map(|entry| entry.state) {
+            Some(
+                vf::State::Claimed { claim } | vf::State::Attached { claim } | vf::State::Releasing { claim },
+            ) => Ok(Some(claim.owner)),
+            Some(vf::State::Quarantined { .. }) => Ok(None),
+            Some(vf::State::Prepared { .. }) | None => self.host.existing_owner(device),
+        }
     }
 
     fn describe(&self, pool: &PoolConfig, function: &Function) -> Result<(), Error> {

@@ -14,7 +14,7 @@ impl<L: Links> Sriov<'_, L> {
     /// Detaches a pod from a network. Repeating it changes nothing, and it needs no namespace.
     ///
     /// The configuration isn't validated: what was refused at ADD has to be deletable. The VFs are those that the
-    /// ledger has for this attachment, and the one that's named here.
+    /// ledger or the existing plugin has for this attachment, and the one that's named here.
     pub fn del(&self, args: &Args, stdin: &[u8]) -> Result<(), cni::Error> {
         let conf = NetConf::parse(stdin)?;
         conf.require_name()?;
@@ -24,6 +24,10 @@ impl<L: Links> Sriov<'_, L> {
             config::device(conf.object()).ok().flatten().into_iter().collect();
         match self.host.owned_by(&owner) {
             Ok(recorded) => vfs.extend(recorded),
+            Err(error) => errors.push(of_vf(&error)),
+        }
+        match self.host.existing_vf(&owner) {
+            Ok(existing) => vfs.extend(existing),
             Err(error) => errors.push(of_vf(&error)),
         }
         for pci in vfs {

@@ -33,6 +33,7 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::NotUndone { .. }
         | vf::Error::NotInPartition { .. }
         | vf::Error::OfExistingPlugin { .. }
+        | vf::Error::Existing(vf::ExistingError::Locked { .. })
         | vf::Error::NotAtHome { .. } => code::TRY_AGAIN,
         vf::Error::Namespace { .. } | vf::Error::HostNamespace { .. } | vf::Error::Name { .. } => {
             code::INVALID_ENVIRONMENT
@@ -40,6 +41,7 @@ fn code_of(error: &vf::Error) -> u32 {
         vf::Error::BootId { .. }
         | vf::Error::Incarnation { .. }
         | vf::Error::Ledger { .. }
+        | vf::Error::Existing(vf::ExistingError::Lock { .. } | vf::ExistingError::File { .. })
         | vf::Error::List(_) => code::IO,
         vf::Error::Device { .. }
         | vf::Error::NoVf { .. }
@@ -53,7 +55,9 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::NoGuid { .. }
         | vf::Error::MtuAbovePf { .. }
         | vf::Error::NotUnicast { .. } => code::INVALID_CONFIG,
-        vf::Error::LeftByExistingPlugin { .. } | vf::Error::NoDriver { .. } => VF_UNUSABLE,
+        vf::Error::LeftByExistingPlugin { .. }
+        | vf::Error::Existing(vf::ExistingError::Unusable { .. })
+        | vf::Error::NoDriver { .. } => VF_UNUSABLE,
         vf::Error::Links { .. }
         | vf::Error::Step { .. }
         | vf::Error::Bind { .. }

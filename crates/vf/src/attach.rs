@@ -10,6 +10,7 @@ use pci::{PciAddress, Pkey};
 use crate::apply::OnTheWay;
 use crate::driver;
 use crate::error::Error;
+use crate::existing::{Held, is_of};
 use crate::host::{Host, device};
 use crate::observe::{PfLink, Seen};
 use crate::record::{Claim, Freshness, Intent, State};
@@ -95,7 +96,7 @@ impl<L: Links> Host<L> {
             resource: prepared.clone().or_else(|| request.resource.map(str::to_owned)),
             netns: Some(record),
             pod: request.pod.cloned(),
-            wanted: Intent { wanted: request.wanted.clone(), baseline },
+            wanted: Intent { wanted: request.wanted.clone(), baseline, existing: Vec::new() },
         };
         self.write_state(&locked, pci, State::Claimed { claim: claim.clone() })?;
         match self.hand_over(pci, &goal, request.wanted.pkey, &netns, seen) {
@@ -129,7 +130,7 @@ impl<L: Links> Host<L> {
     pub fn verify(&self, pci: PciAddress, owner: &Owner) -> Result<Vec<Difference>, Error> {
         let locked = self.lock(pci)?;
         let claim = match self.standing(&locked, pci)? {
-            Some(State::Claimed { claim } | State::Attached { claim }) if claim.owner == *owner => claim,
+            Some(State::Claimed { claim } | State::Attached { claim }) if is_of(&claim, owner) => claim,
             Some(State::Quarantined { reason, .. }) => return Err(Error::Quarantined { pci, reason }),
             _ => return Err(Error::NotOwned { pci, owner: Box::new(owner.clone()) }),
         };
@@ -147,7 +148,7 @@ impl<L: Links> Host<L> {
     }
 
     /// Waits until the VF is free for the owner, and gives its lock, with the pool that it's marked for.
-    fn take_turn(&self, pci: PciAddress, owner: &Owner) -> Result<(Locked<'_>, Option<String>), Error> {
+    fn take_turn(&self, pci: PciAddress, owner: &Owner) -> Result<(Held<'_>, Option<String>), Error> {
         let begun = Instant::now();
         let mut watch = None;
         loop {

@@ -8,6 +8,7 @@ use ledger::Owner;
 use netlink::{Guid, MacAddr};
 use pci::{PciAddress, Pkey};
 
+use crate::existing::ExistingError;
 use crate::wanted::Attribute;
 
 /// Why a VF couldn't be prepared, attached, detached or restored.
@@ -132,6 +133,9 @@ pub enum Error {
         /// The existing plugin's record.
         record: PathBuf,
     },
+    /// The existing SR-IOV plugin's files or its lock are in the way.
+    #[error(transparent)]
+    Existing(#[from] ExistingError),
     /// The VF has no driver.
     #[error("VF {pci} has no driver: bind one (its kernel driver or vfio-pci)")]
     NoDriver {
@@ -335,6 +339,7 @@ impl Error {
                 source.is_transient()
             }
             Self::Reset { source, .. } => source.is_transient(),
+            Self::Existing(error) => error.is_locked(),
             Self::Device { source, .. } => matches!(source, pci::Error::Unlisted { .. }),
             Self::BootId { .. }
             | Self::Incarnation { .. }
@@ -358,6 +363,12 @@ impl Error {
             | Self::ReadBack { .. }
             | Self::NotOwned { .. } => false,
         }
+    }
+
+    /// Whether someone else is at work on the VF.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self, Self::Existing(error) if error.is_locked())
+            || matches!(self, Self::Ledger { source, .. } if source.is_locked())
     }
 
     /// The error and its causes in one line.

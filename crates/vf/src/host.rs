@@ -5,11 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ledger::{Device, Ledger, Locked};
+use ledger::{Device, Ledger};
 use netlink::{LinkEvents, Links};
 use pci::{PciAddress, Sysfs};
 
 use crate::error::Error;
+use crate::existing::Held;
 use crate::witness::Witness;
 
 /// Without an event, links are looked at again this soon, and then less and less often: some drivers take what was
@@ -87,8 +88,13 @@ impl<L: Links> Host<L> {
         }
     }
 
-    pub(crate) fn lock(&self, pci: PciAddress) -> Result<Locked<'_>, Error> {
-        self.ledger.lock(&device(pci), self.deadlines.lock).map_err(|source| Error::Ledger { pci, source })
+    pub(crate) fn lock(&self, pci: PciAddress) -> Result<Held<'_>, Error> {
+        self.lock_within(pci, self.deadlines.lock)
+    }
+
+    pub(crate) fn lock_within(&self, pci: PciAddress, limit: Duration) -> Result<Held<'_>, Error> {
+        let locked = self.ledger.lock(&device(pci), limit).map_err(|source| Error::Ledger { pci, source })?;
+        self.hold(locked, pci, limit)
     }
 
     /// Calls `look` until it gives a value, at least once, and at most for `limit`: at once, and then after each

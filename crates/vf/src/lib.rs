@@ -17,6 +17,7 @@
 //!   finds it can take the VF back, whatever else is lost, and without writing anything first.
 //! - A claim goes when a read-back equals the baseline, and not before. What can't be restored is quarantined with
 //!   a reason; [`Host::attach`] and [`Host::sweep`] try again.
+//! - A VF that the existing SR-IOV plugin gave to a pod is adopted: what that plugin's files say counts as a claim.
 //! - An owner is dead when its network namespace is: no such device and inode at the recorded path, nor under any
 //!   process that we can see, and the interface has come home from it.
 //!
@@ -44,6 +45,7 @@ mod witness;
 
 pub use attach::{Attach, Attached};
 pub use error::Error;
+pub use existing::{ExistingError, Unusable};
 pub use host::{Deadlines, Host, boot_id};
 pub use prepare::{Prepared, Unprepared};
 pub use record::{Baseline, Claim, Entry, Freshness, Intent, State};

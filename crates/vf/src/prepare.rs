@@ -82,8 +82,14 @@ impl<L: Links> Host<L> {
         Ok(Some(freshness))
     }
 
-    /// The VF's state, without what an earlier boot left. What can't be read counts as quarantined.
+    /// The VF's state, by the ledger and by the existing plugin's files.
     pub(crate) fn standing(&self, locked: &Locked<'_>, pci: PciAddress) -> Result<Option<State>, Error> {
+        let recorded = self.recorded(locked, pci)?;
+        self.adopted(pci, recorded)
+    }
+
+    /// The VF's state in the ledger, without what an earlier boot left. What can't be read counts as quarantined.
+    fn recorded(&self, locked: &Locked<'_>, pci: PciAddress) -> Result<Option<State>, Error> {
         let ledger = |source| Error::Ledger { pci, source };
         match locked.entry::<Intent>() {
             Ok(Some(entry)) if entry.boot_id != self.boot_id => {

@@ -1,5 +1,7 @@
 //! What the ledger holds for a VF.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{Difference, Settings};
@@ -22,6 +24,10 @@ pub struct Intent {
     pub wanted: Wanted,
     /// What the VF returns to.
     pub baseline: Baseline,
+    /// The existing SR-IOV plugin's records of the VF, the newest first, where that plugin gave it away. They go when
+    /// the VF is back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub existing: Vec<PathBuf>,
 }
 
 /// What a VF looked like when it was last seen clean.

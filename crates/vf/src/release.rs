@@ -8,6 +8,7 @@ use pci::{PciAddress, USERSPACE_DRIVERS};
 
 use crate::apply::OnTheWay;
 use crate::error::Error;
+use crate::existing::is_of;
 use crate::host::Host;
 use crate::record::{Baseline, Claim, State};
 use crate::settings::{Place, Situation, describe, differences};
@@ -41,14 +42,18 @@ impl<L: Links> Host<L> {
     pub fn detach(&self, pci: PciAddress, owner: &Owner, netns: Option<&Path>) -> Result<Detached, Error> {
         let locked = self.lock(pci)?;
         match self.standing(&locked, pci)? {
-            None | Some(State::Prepared { .. }) => Ok(Detached::NotAttached),
+            None | Some(State::Prepared { .. }) => {
+                self.refuse_lost(pci, netns)?;
+                Ok(Detached::NotAttached)
+            }
             Some(
-                State::Claimed { claim }
-                | State::Attached { claim }
-                | State::Releasing { claim }
-                | State::Quarantined { claim: Some(claim), .. },
+                State::Claimed { mut claim }
+                | State::Attached { mut claim }
+                | State::Releasing { mut claim }
+                | State::Quarantined { claim: Some(mut claim), .. },
             ) => {
-                if claim.owner == *owner {
+                if is_of(&claim, owner) {
+                    claim.netns = claim.netns.or_else(|| self.record(netns?));
                     self.take_back(&locked, pci, claim)
                 } else {
                     Ok(Detached::NotOwner)
@@ -86,15 +91,22 @@ impl<L: Links> Host<L> {
         if self.incarnation(pci).is_ok_and(|now| now != Some(claim.wanted.baseline.incarnation)) {
             return true;
         }
-        let Some(record) = claim.netns.as_ref().filter(|record| self.is_namespace_gone(record)) else {
-            return false;
+        let is_gone = match &claim.netns {
+            Some(record) => self.is_namespace_gone(record),
+            // The existing plugin notes the namespace last.
+            None => !claim.wanted.existing.is_empty(),
         };
+        if !is_gone {
+            return false;
+        }
         let Ok(seen) = self.observe(pci, None) else { return false };
         let (baseline, now) = (&claim.wanted.baseline.settings, &seen.situation.settings);
         if baseline.netdev.is_some() && baseline.driver == now.driver {
             return now.netdev.is_some();
         }
-        !record.path.exists() && record.path.parent().is_some_and(Path::exists)
+        claim.netns.as_ref().is_some_and(|NamespaceRecord { path, .. }| {
+            !path.exists() && path.parent().is_some_and(Path::exists)
+        })
     }
 
     /// Restores a VF and removes the claim on it.
@@ -106,6 +118,7 @@ impl<L: Links> Host<L> {
     ) -> Result<Detached, Error> {
         let baseline = &claim.wanted.baseline;
         if self.incarnation(pci)? != Some(baseline.incarnation) {
+            self.forget_existing(pci, &claim)?;
             self.forget(locked, pci)?;
             return Ok(Detached::DeviceGone);
         }
@@ -113,6 +126,7 @@ impl<L: Links> Host<L> {
         drop(self.write_state(locked, pci, State::Releasing { claim: claim.clone() }));
         match self.restore(pci, baseline, claim.netns.as_ref()) {
             Ok(()) => {
+                self.forget_existing(pci, &claim)?;
                 self.free(locked, pci)?;
                 Ok(Detached::Released)
             }

@@ -1,5 +1,6 @@
 //! Taking back what nobody asks back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ledger::Owner;
@@ -7,7 +8,8 @@ use netlink::Links;
 use pci::PciAddress;
 
 use crate::error::Error;
-use crate::host::{Host, device};
+use crate::existing::possible_owners;
+use crate::host::Host;
 use crate::record::{Intent, State};
 
 /// What a sweep did with a VF.
@@ -43,9 +45,11 @@ impl<L: Links> Host<L> {
 
     fn sweep_all(&self, network: Option<&str>, is_alive: &dyn Fn(&Owner) -> bool) -> Result<Sweep, Error> {
         let entries = self.ledger.entries::<Intent>().map_err(Error::List)?;
-        Ok(entries
+        let mut vfs: BTreeSet<PciAddress> =
+            entries.into_iter().filter_map(|(device, _entry)| device.as_str().parse().ok()).collect();
+        vfs.extend(self.existing_vfs()?);
+        Ok(vfs
             .into_iter()
-            .filter_map(|(device, _entry)| device.as_str().parse().ok())
             .filter_map(|pci| Some((pci, self.sweep_one(pci, network, is_alive).transpose()?)))
             .collect())
     }
@@ -56,10 +60,10 @@ impl<L: Links> Host<L> {
         network: Option<&str>,
         is_alive: &dyn Fn(&Owner) -> bool,
     ) -> Result<Option<Swept>, Error> {
-        let locked = match self.ledger.lock(&device(pci), Duration::ZERO) {
+        let locked = match self.lock_within(pci, Duration::ZERO) {
             Ok(locked) => locked,
             Err(error) if error.is_locked() => return Ok(None),
-            Err(source) => return Err(Error::Ledger { pci, source }),
+            Err(error) => return Err(error),
         };
         let state = self.standing(&locked, pci)?;
         let owner = state.as_ref().and_then(State::claim).map(|claim| claim.owner.network.as_str());
@@ -69,7 +73,7 @@ impl<L: Links> Host<L> {
         match state {
             None | Some(State::Prepared { .. }) => Ok(None),
             Some(State::Claimed { claim } | State::Attached { claim })
-                if !self.is_dead(pci, &claim) && is_alive(&claim.owner) =>
+                if !self.is_dead(pci, &claim) && possible_owners(&claim).iter().any(is_alive) =>
             {
                 Ok(None)
             }

@@ -9,6 +9,7 @@
 )]
 
 mod allocation;
+mod existing;
 mod node;
 mod registration;
 mod release;

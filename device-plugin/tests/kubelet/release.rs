@@ -13,7 +13,13 @@ pub(crate) fn claim(node: &TestNode, vf: &str) -> Claim {
     let owner =
         ledger::Owner { network: "net".into(), container_id: "sandbox-1".into(), ifname: "net1".into() };
     let wanted = vf::Wanted::default();
-    Claim { owner, resource: None, netns: None, pod: None, wanted: Intent { wanted, baseline } }
+    Claim {
+        owner,
+        resource: None,
+        netns: None,
+        pod: None,
+        wanted: Intent { wanted, baseline, existing: Vec::new() },
+    }
 }
 
 async fn allocated(node: &TestNode, kubelet: &FakeKubelet) -> String {

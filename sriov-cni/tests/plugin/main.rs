@@ -5,6 +5,8 @@ mod add;
 #[cfg(test)]
 mod del;
 #[cfg(test)]
+mod existing;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod machine;

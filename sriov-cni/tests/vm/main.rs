@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod attributes;
 #[cfg(test)]
+mod existing;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod life;

@@ -202,7 +202,7 @@ fn a_detach_restores_the_vf_even_if_nothing_can_be_written() {
 }
 
 /// Runs with a directory that nobody can write to, root included.
-fn with_unwritable(directory: &std::path::Path, run: impl FnOnce()) {
+pub(crate) fn with_unwritable(directory: &std::path::Path, run: impl FnOnce()) {
     fs::set_permissions(directory, Permissions::from_mode(0o500)).unwrap();
     if tempfile::tempfile_in(directory).is_ok() {
         // Root passes over the mode, so it's done with a read-only view of it.

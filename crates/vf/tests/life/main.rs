@@ -5,6 +5,8 @@ mod attach;
 #[cfg(test)]
 mod detach;
 #[cfg(test)]
+mod existing;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod infiniband;
