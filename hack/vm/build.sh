@@ -5,6 +5,9 @@
 # Kernel: Debian's, 6.12 or newer, from the host release's backports. Userland: Debian forky,
 # for containerd 2 and CNI plugins 1.9; its packages are only unpacked, no maintainer script
 # runs. Downloaded packages stay in the cache: backports versions leave the mirror with time.
+#
+# Debian's kernel comes without netdevsim, whose PFs have as many VFs as one likes and take every
+# attribute of a VF. It's compiled from the very source that the kernel was made of.
 set -euo pipefail
 # shellcheck source=hack/vm/paths.sh
 . "$(dirname "$(readlink -f "$0")")/paths.sh"
@@ -91,9 +94,9 @@ guest_apt() { # get|cache ARGS...
 file_names() { awk "/^'/ { print \$2 }"; }
 
 # Downloads what the packages file asks for; writes the files' names with their checksums to $1,
-# one a line: the kernel's, dpdk-dev's, then all others.
+# one a line: the kernel's, dpdk-dev's, the four of kernel_parts, then all others.
 download() {
-    local apt=$vm/apt mirror kernel wanted testpmd abi
+    local apt=$vm/apt mirror kernel parts wanted testpmd abi
     say "downloading packages: the kernel, Debian $release"
     update_host_lists
     mirror=$(debian_mirror)
@@ -108,6 +111,7 @@ download() {
     [[ -n $kernel ]] || fail "no kernel package in $(host_codename)-backports"
     [[ $(printf '%s\n' "$oldest_kernel" "${kernel#linux-image-}" | sort -V | head -n 1) == "$oldest_kernel" ]] ||
         fail "$kernel is too old: igb's VFs need $oldest_kernel or newer"
+    kernel_parts
 
     mapfile -t wanted < <(sed 's/#.*//' "$recipe/packages" | grep -v '^ *$')
     # dpdk-testpmd is in a package that depends on every header of DPDK: take what the program
@@ -121,15 +125,33 @@ download() {
     {
         host_apt --print-uris download "$kernel" | file_names
         guest_apt get --print-uris download dpdk-dev | file_names
+        for part in "${parts[@]}"; do host_apt --print-uris download "$part" | file_names; done
         guest_apt get -o Dir::Cache::archives="$work/none" --print-uris -y install "${wanted[@]}" "${testpmd[@]}" | file_names
     } >"$work/names"
     (
         cd "$debs" &&
-            host_apt -o APT::Sandbox::User=root -q download "$kernel" &&
+            host_apt -o APT::Sandbox::User=root -q download "$kernel" "${parts[@]}" &&
             guest_apt get -q download dpdk-dev &&
             guest_apt get -q -y --download-only install "${wanted[@]}" "${testpmd[@]}"
     ) >"$work/download.log" 2>&1 || { tail -n 20 "$work/download.log" >&2; return 1; }
     (cd "$debs" && xargs sha256sum) <"$work/names" >"$1"
+}
+
+# Sets parts to what a module for the kernel is compiled with: its source, and its headers in three packages. All four
+# are made of one source package, so that their versions are the same. Another version's source would be compiled
+# against structures that it doesn't know.
+kernel_parts() {
+    local headers=${kernel/linux-image-/linux-headers-} version name
+    version=$(apt-cache policy "$headers" | awk '/^  Candidate:/ { print $2 }')
+    mapfile -t parts < <(apt-cache depends "$headers" | awk '/ Depends: linux-(headers-.*-common|kbuild-)/ { print $2 }')
+    name=${kernel#linux-image-}
+    parts=("linux-source-$(cut -d. -f1,2 <<<"$name")" "$headers" "${parts[@]}")
+    ((${#parts[@]} == 4)) || fail "$headers depends on other packages than expected: ${parts[*]}"
+    for name in "${!parts[@]}"; do
+        parts[name]+="=$version"
+        apt-cache show "${parts[name]}" >/dev/null 2>&1 ||
+            fail "there is no ${parts[name]} among apt's sources, and netdevsim can only be compiled from the source of the kernel's own version"
+    done
 }
 
 # Are all files of a selection here, and whole?
@@ -142,7 +164,7 @@ unpack_rootfs() { # SELECTION
     say "unpacking the root file system"
     mkdir -p "$root/usr"/{bin,sbin,lib,lib64}
     for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
-    tail -n +3 "$1" | while read -r _ name; do
+    tail -n +7 "$1" | while read -r _ name; do
         dpkg-deb --fsys-tarfile "$debs/$name" |
             tar -x -C "$root" --keep-directory-symlink --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' \
                 --exclude='./usr/share/locale/*' --exclude='./usr/share/info/*'
@@ -196,6 +218,30 @@ unpack_vmlinux() { # VMLINUZ
     [[ $(head -c 4 "$work/vmlinux" | tail -c 3) == ELF ]] || fail "the kernel $1 cannot be unpacked"
 }
 
+# Compiles netdevsim, once for each version of the kernel.
+make_netdevsim() { # SELECTION KERNEL-VERSION
+    local files source headers common needed built=$vm/netdevsim-$2.ko dir=$work/netdevsim
+    mapfile -t files < <(awk 'NR >= 3 && NR <= 6 { print $2 }' "$1")
+    [[ ! -e $built ]] || return 0
+    say "compiling netdevsim"
+    mapfile -t needed < <(for name in "${files[@]:1}"; do dpkg-deb -f "$debs/$name" Depends; done |
+        grep -oE '\b(gcc-[0-9]+|libelf[a-z0-9]+|libssl[a-z0-9]+)\b' | sort -u)
+    "$recipe/../apt-install" make "${needed[@]}"
+    mkdir -p "$dir"
+    for name in "${files[@]:1}"; do dpkg-deb -x "$debs/$name" "$dir"; done
+    headers=$dir/usr/src/linux-headers-$2 common=$dir/usr/src/linux-headers-${2%-amd64}-common
+    source=$(dpkg-deb -c "$debs/${files[0]}" | awk '/\.tar\.xz$/ { print $NF }')
+    dpkg-deb --fsys-tarfile "$debs/${files[0]}" | tar -x -O "$source" | xz -dc |
+        tar -x -C "$dir" --strip-components=3 --wildcards '*/drivers/net/netdevsim/*'
+    # The headers' own makefile names them where their package puts them. Type information is for programs in the
+    # kernel, and its compiler isn't here.
+    nice make -C "$headers" -f "$common/Makefile" M="$dir/netdevsim" CONFIG_NETDEVSIM=m CONFIG_DEBUG_INFO_BTF_MODULES= \
+        -j "$(nproc)" modules >"$work/netdevsim.log" 2>&1 || { cat "$work/netdevsim.log" >&2; fail "netdevsim cannot be compiled (see above)"; }
+    strip --strip-debug -o "$built.new" "$dir/netdevsim/netdevsim.ko"
+    mv "$built.new" "$built"
+    rm -rf "$dir"
+}
+
 unpack_kernel() { # SELECTION
     local kernel=$work/kernel version all kept file path name
     say "unpacking the kernel"
@@ -205,6 +251,8 @@ unpack_kernel() { # SELECTION
     unpack_vmlinux "$kernel/boot/vmlinuz-$version"
 
     [[ -d $kernel/lib ]] || ln -s usr/lib "$kernel/lib"
+    make_netdevsim "$1" "$version"
+    install -D -m 644 "$vm/netdevsim-$version.ko" "$kernel/lib/modules/$version/extra/netdevsim.ko"
     all=$kernel/lib/modules/$version kept=$work/rootfs/usr/lib/modules/$version
     depmod -b "$kernel" "$version"
     mkdir -p "$kept"
@@ -279,7 +327,7 @@ trap 'say "the build failed in ${FUNCNAME[0]:-build.sh}, line $LINENO"' ERR
 
 host_packages
 # Packages once chosen are kept, so that a change elsewhere in the recipe needs no network.
-selection=$vm/selection-$(cat "$recipe/packages" <(echo "$release") | sha256sum | cut -c1-16)
+selection=$vm/selection-$(cat "$recipe/packages" <(echo "$release, netdevsim") | sha256sum | cut -c1-16)
 if ! complete "$selection"; then
     download "$work/selection" || fail "packages could not be downloaded (see above)"
     mv "$work/selection" "$selection"

@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, reason = "a test's helpers fail the test")]
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -11,9 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netlink::{Kernel, Links, RdmaMode};
-use testbed::links::contract::{Bench, RdmaBench, SriovBench};
+use testbed::links::contract::{Bench, LargeBench, MANY, RdmaBench, SriovBench};
 use testbed::links::netns::{KernelBench, NamedNamespace, ip};
-use testbed::{links_contract, rdma_contract, sriov_contract};
+use testbed::{large_contract, links_contract, rdma_contract, sriov_contract};
 
 const PF: &str = "0000:01:00.0";
 
@@ -33,6 +35,42 @@ struct Guest {
     kernel: Kernel,
     namespaces: Mutex<Vec<NamedNamespace>>,
     veths: Mutex<Vec<String>>,
+    simulated: Option<Simulated>,
+}
+
+/// A PF of the kernel's simulator of NICs, which has any number of VFs and every attribute of them, but no VF that
+/// could be moved. It ends with this.
+struct Simulated {
+    name: String,
+    id: usize,
+}
+
+/// Writes to one of the kernel's own files. A value has to arrive whole.
+fn tell(path: &str, value: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+}
+
+impl Simulated {
+    fn with_many_vfs() -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(1);
+        let id = MADE.fetch_add(1, Ordering::Relaxed);
+        let loaded = Command::new("modprobe").arg("netdevsim").status().expect("the guest has kmod");
+        assert!(loaded.success(), "the guest's kernel has no netdevsim");
+        tell("/sys/bus/netdevsim/new_device", &format!("{id} 1")).expect("netdevsim makes a PF");
+        let simulated = Self { name: format!("netdevsim{id}"), id };
+        let Self { name, .. } = &simulated;
+        tell(&format!("/sys/kernel/debug/netdevsim/{name}/max_vfs"), &MANY.to_string())
+            .expect("netdevsim takes another maximum");
+        tell(&format!("/sys/bus/netdevsim/devices/{name}/sriov_numvfs"), &MANY.to_string())
+            .expect("netdevsim makes VFs");
+        simulated
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        drop(tell("/sys/bus/netdevsim/del_device", &self.id.to_string()));
+    }
 }
 
 fn guest() -> Guest {
@@ -42,7 +80,13 @@ fn guest() -> Guest {
         "this test changes the machine's NICs: run it with hack/test, which runs it in the VM node"
     );
     let kernel = Kernel::new().expect("the guest's own namespace can be used");
-    Guest { kernel, namespaces: Mutex::default(), veths: Mutex::default() }
+    Guest { kernel, namespaces: Mutex::default(), veths: Mutex::default(), simulated: None }
+}
+
+fn netdevsim() -> Guest {
+    let mut guest = guest();
+    guest.simulated = Some(Simulated::with_many_vfs());
+    guest
 }
 
 impl Bench for Guest {
@@ -101,6 +145,14 @@ impl SriovBench for Guest {
         let turn = GIVEN.fetch_add(1, Ordering::Relaxed);
         let (index, pci) = (0..).zip(VFS).cycle().nth(turn).expect("the VFs go round");
         (index, pci.to_owned())
+    }
+}
+
+impl LargeBench for Guest {
+    fn pf(&self) -> u32 {
+        let simulated = self.simulated.as_ref().expect("it was made by netdevsim");
+        let pf = self.kernel.link_of_device(self.kernel.host(), &simulated.name).expect("links can be read");
+        pf.expect("the PF has one port").index
     }
 }
 
@@ -182,6 +234,7 @@ impl RdmaBench for RdmaGuest {
 }
 
 sriov_contract!(igb, Some(crate::guest()));
+large_contract!(netdevsim, Some(crate::netdevsim()));
 links_contract!(links, Some(crate::kernel()));
 rdma_contract!(soft_roce, Some(crate::rdma_guest()));
 

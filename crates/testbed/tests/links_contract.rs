@@ -3,7 +3,7 @@
 use netlink::{Links, Route};
 use testbed::links::contract::Bench;
 use testbed::links::netns::{KernelBench, NetnsError};
-use testbed::{links_contract, rdma_contract, sriov_contract};
+use testbed::{large_contract, links_contract, rdma_contract, sriov_contract};
 
 /// A bench on the kernel. Without the privilege to make namespaces there's none, unless `REQUIRE_NETNS=1` makes
 /// that a failure.
@@ -22,6 +22,7 @@ fn kernel() -> Result<Option<KernelBench>, NetnsError> {
 links_contract!(fake, Some(testbed::links::FakeLinks::new()));
 sriov_contract!(fake_igb, Some(testbed::links::FakeLinks::with_igb()));
 rdma_contract!(fake_rdma, Some(testbed::links::FakeLinks::with_rxe()));
+large_contract!(fake_large, Some(testbed::links::FakeLinks::with_many_vfs()));
 links_contract!(real, crate::kernel().unwrap());
 
 /// The text that the kernel gives with its error number reaches who reads the error.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use netlink::{Links, RdmaMode};
 
-use super::contract::{Bench, RdmaBench, SriovBench};
+use super::contract::{Bench, LargeBench, MANY, RdmaBench, SriovBench};
 use super::{DriverModel, FakeLinks};
 
 /// The PF that the checks on VFs get.
@@ -20,12 +20,27 @@ impl FakeLinks {
         links.add_pf(PF, "eth1", &vfs, DriverModel::igb());
         links
     }
+
+    /// A machine with a PF of many VFs and every attribute, for [`LargeBench`].
+    pub fn with_many_vfs() -> Self {
+        let links = Self::new();
+        let vfs: Vec<String> =
+            (0..MANY).map(|vf| format!("0000:01:{:02x}.{}", 16 + vf / 8, vf % 8)).collect();
+        links.add_pf(PF, "eth1", &vfs, DriverModel::mlx5());
+        links
+    }
+}
+
+impl LargeBench for FakeLinks {
+    fn pf(&self) -> u32 {
+        SriovBench::pf(self)
+    }
 }
 
 impl SriovBench for FakeLinks {
     fn pf(&self) -> u32 {
         let pf = self.link_of_device(self.host(), PF).expect("no fault is set");
-        pf.expect("it was made by with_igb").index
+        pf.expect("it was made with the machine").index
     }
 
     fn vf(&self) -> (u16, String) {

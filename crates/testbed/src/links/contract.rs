@@ -5,6 +5,7 @@
 
 mod addressing;
 mod events;
+mod large;
 mod moving;
 mod rdma;
 mod sriov;
@@ -20,6 +21,10 @@ pub use addressing::{
 pub use events::{
     a_burst_of_changes_is_told, a_change_before_the_wait_is_told, a_change_ends_a_wait,
     the_namespaces_that_were_named_are_watched,
+};
+pub use large::{
+    LargeBench, MANY, a_change_to_one_of_many_vfs_shows_on_no_other, all_of_many_vfs_are_listed,
+    beyond_the_last_of_many_vfs_is_none, every_attribute_is_read_back_on_the_first_and_the_last_vf,
 };
 pub use moving::{
     a_move_renames_and_sets_the_mtu, a_move_to_a_taken_altname_changes_nothing,
