@@ -120,10 +120,20 @@ fn mac(object: &Object, args: &Args) -> Result<Option<MacAddr>, InvalidConfig> {
     ];
     let first = candidates.into_iter().find_map(|(origin, text)| Some((origin, text?)));
     let Some((origin, text)) = first else { return Ok(None) };
-    // Dashes are as common as colons, and the existing plugin takes both.
     let mac: MacAddr =
-        text.trim().replace('-', ":").parse().map_err(|source| InvalidConfig::Mac { origin, source })?;
+        with_colons(text.trim()).parse().map_err(|source| InvalidConfig::Mac { origin, source })?;
     if mac.is_unicast() { Ok(Some(mac)) } else { Err(InvalidConfig::NotUnicast { origin, mac }) }
+}
+
+/// A MAC as it's written with colons. The existing plugin takes dashes, and pairs of bytes with dots, as well.
+fn with_colons(text: &str) -> String {
+    let groups: Vec<&str> = text.split('.').collect();
+    if !matches!(groups.as_slice(), [a, b, c] if [a, b, c].iter().all(|group| group.len() == 4)) {
+        return text.replace('-', ":");
+    }
+    let digits: Vec<char> = groups.concat().chars().collect();
+    let bytes: Vec<String> = digits.chunks(2).map(|byte| byte.iter().collect()).collect();
+    bytes.join(":")
 }
 
 fn vlan(object: &Object) -> Result<Option<Vlan>, InvalidConfig> {

@@ -197,6 +197,8 @@ fn partitions(#[case] more: &str, #[case] expected: Option<&str>) {
 #[case(r#""mtu":67"#, "mtu", 7)]
 #[case(r#""mtu":65536"#, "mtu", 7)]
 #[case(r#""mac":"02:00:00:00:00""#, "mac", 7)]
+#[case(r#""mac":"020.00000.000a""#, "mac", 7)]
+#[case(r#""mac":"0200.0000.0é0""#, "mac", 7)]
 #[case(r#""mac":"00:00:00:00:00:00""#, "mac", 7)]
 #[case(r#""mac":"ff:ff:ff:ff:ff:ff""#, "mac", 7)]
 #[case(r#""runtimeConfig":{"mac":"x"}"#, "runtimeConfig.mac", 7)]
@@ -247,6 +249,7 @@ fn without_a_vf_there_is_nothing_to_do(#[case] text: &str, #[case] named: &str) 
     "02:00:00:00:00:03"
 )]
 #[case("", r#""mac":"02-00-00-00-00-0A""#, "02:00:00:00:00:0a")]
+#[case("", r#""mac":"0200.0000.000A""#, "02:00:00:00:00:0a")]
 #[case("MAC=", r#""mac":"CA:FE:C0:FF:EE:00""#, "ca:fe:c0:ff:ee:00")]
 fn the_mac_is_taken_from_whoever_is_nearest(
     #[case] cni_args: &str,
