@@ -45,6 +45,7 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::List(_) => code::IO,
         vf::Error::Device { .. }
         | vf::Error::NoVf { .. }
+        | vf::Error::Uplink { .. }
         | vf::Error::NoPf { .. }
         | vf::Error::Unsupported { .. }
         | vf::Error::RateTooSmall { .. }

@@ -47,6 +47,9 @@ pub struct Attach<'a> {
 pub struct Attached {
     /// Which VF.
     pub pci: PciAddress,
+    /// The interface of its PF, by which its attributes were set; `None` when no PF is in sight, as in a virtual
+    /// machine: then it has what it had, and nothing but MAC and MTU could be asked for.
+    pub pf: Option<String>,
     /// Whether it has an interface in the pod; otherwise a program in the pod drives it.
     pub kernel: bool,
     /// The interface's index in the pod.
@@ -83,6 +86,7 @@ impl<L: Links> Host<L> {
         if let Some(guid) = request.wanted.guid.filter(|guid| !guid.is_usable()) {
             return Err(Error::UnusableGuid { guid });
         }
+        self.refuse_uplink(pci, &seen)?;
         let id = self.links.id(&netns);
         if seen.ifindex.is_some() && id == self.links.id(self.links.host()) {
             return Err(Error::HostNamespace { pci, path: request.netns.to_owned() });
@@ -105,7 +109,8 @@ impl<L: Links> Host<L> {
         }
     }
 
-    /// Refuses a PF, and what isn't a NIC. A VF whose PF is out of sight looks like any other NIC.
+    /// Refuses a PF, and what isn't a NIC. A VF whose PF is out of sight looks like any other NIC; the one that the
+    /// host itself needs is left out by [`Host::refuse_uplink`].
     fn refuse_what_is_no_vf(&self, pci: PciAddress) -> Result<(), Error> {
         let function = self.sysfs.function(&pci).map_err(|source| Error::Device { pci, source })?;
         if function.vf.is_none() && (function.sriov.is_some() || !function.is_network()) {
@@ -283,6 +288,7 @@ fn attached(pci: PciAddress, seen: &Seen, baseline: Freshness) -> Attached {
     let admin_mac = admin.as_ref().and_then(|admin| admin.mac).filter(|mac| !mac.is_zero());
     Attached {
         pci,
+        pf: seen.pf.as_ref().map(|pf| pf.name.clone()),
         kernel: netdev.is_some(),
         ifindex: seen.ifindex,
         mac: netdev.as_ref().map_or(admin_mac, |netdev| netdev.mac),

@@ -36,6 +36,16 @@ pub enum Error {
         /// The device.
         pci: PciAddress,
     },
+    /// The host itself stands on the device.
+    #[error(
+        "{pci} is the host's own way to the network: its interface {link} has a default route, or is a member of a bridge, bond or VRF; name another device"
+    )]
+    Uplink {
+        /// The device.
+        pci: PciAddress,
+        /// Its interface.
+        link: String,
+    },
     /// The device's directory in sysfs can't be read.
     #[error("can't look at VF {pci}")]
     Incarnation {
@@ -347,6 +357,7 @@ impl Error {
             | Self::Name { .. }
             | Self::LeftByExistingPlugin { .. }
             | Self::NoVf { .. }
+            | Self::Uplink { .. }
             | Self::NoDriver { .. }
             | Self::NoPf { .. }
             | Self::Unsupported { .. }

@@ -40,6 +40,7 @@ mod release;
 mod settings;
 mod step;
 mod sweep;
+mod uplink;
 mod wanted;
 mod witness;
 

@@ -42,13 +42,15 @@ impl<L: Links> Host<L> {
     pub(crate) fn observe(&self, pci: PciAddress, pod: Option<&L::Namespace>) -> Result<Seen, Error> {
         let function = self.sysfs.function(&pci).map_err(|source| Error::Device { pci, source })?;
         let links = |source| Error::Links { pci, source };
-        let pf = self.pf_link(&function)?;
+        // PF and VF from one list: with hundreds of VFs it's long.
+        let home = self.links.links(self.links.host()).map_err(links)?;
+        let pf = self.pf_link(&function, &home)?;
         let admin = match &pf {
             Some(pf) => Some(self.admin(pci, pf)?),
             None => None,
         };
         let name = pci.to_string();
-        let at_home = self.links.link_of_device(self.links.host(), &name).map_err(links)?;
+        let at_home = of_device(&home, &name).cloned();
         let mut uppers = Vec::new();
         let (link, place) = match (at_home, pod) {
             (Some(link), _) => (Some(link), Place::Home),
@@ -90,18 +92,16 @@ impl<L: Links> Host<L> {
         Ok(admin)
     }
 
-    fn pf_link(&self, function: &Function) -> Result<Option<PfLink>, Error> {
+    fn pf_link(&self, function: &Function, home: &[Link]) -> Result<Option<PfLink>, Error> {
         let Some(vf) = function.vf else { return Ok(None) };
-        let links = |source| Error::Links { pci: function.address, source };
-        let found = self.links.link_of_device(self.links.host(), &vf.pf.to_string()).map_err(links)?;
-        let Some(link) = found else { return Ok(None) };
+        let Some(link) = of_device(home, &vf.pf.to_string()) else { return Ok(None) };
         let pf =
             self.sysfs.function(&vf.pf).map_err(|source| Error::Device { pci: function.address, source })?;
         let driver = pf.driver.unwrap_or_default();
         Ok(Some(PfLink {
             pci: vf.pf,
             ifindex: link.index,
-            name: link.name,
+            name: link.name.clone(),
             mtu: link.mtu,
             infiniband: link.hardware == Link::INFINIBAND,
             driver,
@@ -136,6 +136,10 @@ impl<L: Links> Host<L> {
         })?;
         Ok((come.unwrap_or(seen), None))
     }
+}
+
+fn of_device<'a>(links: &'a [Link], pci: &str) -> Option<&'a Link> {
+    links.iter().find(|link| link.device.as_deref() == Some(pci))
 }
 
 impl From<Link> for Netdev {

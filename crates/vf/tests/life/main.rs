@@ -19,6 +19,8 @@ mod prepare;
 #[cfg(test)]
 mod reset;
 #[cfg(test)]
+mod sight;
+#[cfg(test)]
 mod trunk;
 #[cfg(test)]
 mod waits;
