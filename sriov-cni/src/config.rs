@@ -16,6 +16,7 @@
 //! | `pkey` | the partition that an InfiniBand VF has to be in, as `0x0006` |
 //! | `ibKubernetesEnabled` | `true`: not before ib-kubernetes has given a GUID |
 //! | `promisc`, `allmulti` | `on`, `off`, `true` or `false` |
+//! | `rdmaIsolation` | `true`: the VF's RDMA device goes into the pod, too |
 //! | `ipam`, `dns` | as the CNI specification has them |
 //! | `logLevel`, `logFile` | see [`crate::log`] |
 //!
@@ -74,6 +75,7 @@ impl Config {
                 mtu: number(object, "mtu", MIN_MTU, u16::MAX.into())?,
                 promisc: boolean(object, "promisc")?,
                 allmulti: boolean(object, "allmulti")?,
+                rdma: object.read("rdmaIsolation")?.unwrap_or_default(),
             },
             dns: dns(object)?,
         })

@@ -54,6 +54,7 @@ fn code_of(error: &vf::Error) -> u32 {
         | vf::Error::LinkType { .. }
         | vf::Error::UnusableGuid { .. }
         | vf::Error::NoGuid { .. }
+        | vf::Error::Rdma(_)
         | vf::Error::MtuAbovePf { .. }
         | vf::Error::NotUnicast { .. } => code::INVALID_CONFIG,
         vf::Error::LeftByExistingPlugin { .. }

@@ -210,8 +210,8 @@ impl Bench for RdmaGuest {
         self.guest.add_altname(name, altname);
     }
 
-    fn add_macvlan(&self, name: &str, lower: &str) {
-        self.guest.add_macvlan(name, lower);
+    fn add_macvlan(&self, on: &str, name: &str) {
+        self.guest.add_macvlan(on, name);
     }
 }
 

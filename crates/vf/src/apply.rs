@@ -55,7 +55,9 @@ impl<'a, L: Links> OnTheWay<'a, L> {
             | Step::Mac(_)
             | Step::Promisc(_)
             | Step::Allmulti(_)
-            | Step::Up => self.change(step).map_err(|source| self.refused(step, source)),
+            | Step::Up
+            | Step::MoveRdma(_)
+            | Step::RenameRdma(_) => self.change(step).map_err(|source| self.refused(step, source)),
         }
     }
 
@@ -84,6 +86,12 @@ impl<'a, L: Links> OnTheWay<'a, L> {
     }
 
     fn change(&mut self, step: &Step) -> Result<(), netlink::Error> {
+        if let Step::MoveRdma(to) = step {
+            return self.move_rdma(*to);
+        }
+        if let Step::RenameRdma(name) = step {
+            return self.rename_rdma(name);
+        }
         let links = &self.host.links;
         if let (Step::Admin(change), Some(pf)) = (step, &self.seen.pf) {
             return links.set_vf(pf.ifindex, pf.vf, change);
@@ -116,8 +124,28 @@ impl<'a, L: Links> OnTheWay<'a, L> {
             | Step::ForbidVlans(_)
             | Step::Bind(_)
             | Step::Reset
-            | Step::Rebind => Ok(()),
+            | Step::Rebind
+            | Step::MoveRdma(_)
+            | Step::RenameRdma(_) => Ok(()),
         }
+    }
+
+    // Steps for an RDMA device are planned only where there is one.
+
+    fn move_rdma(&mut self, to: Place) -> Result<(), netlink::Error> {
+        let Some(mut rdma) = self.seen.situation.settings.rdma.clone() else { return Ok(()) };
+        if let (Some(here), Some(there)) = (self.namespace(rdma.place), self.namespace(to)) {
+            self.host.links.move_rdma(here, rdma.index, there)?;
+        }
+        rdma.place = to;
+        self.seen.situation.settings.rdma = Some(rdma);
+        Ok(())
+    }
+
+    fn rename_rdma(&self, name: &str) -> Result<(), netlink::Error> {
+        let Some(rdma) = &self.seen.situation.settings.rdma else { return Ok(()) };
+        let here = self.namespace(rdma.place);
+        here.map_or(Ok(()), |here| self.host.links.rename_rdma(here, rdma.index, name))
     }
 
     fn namespace(&self, place: Place) -> Option<&'a L::Namespace> {

@@ -82,7 +82,7 @@ impl<L: Links> Host<L> {
             .open(request.netns)
             .map_err(|source| Error::Namespace { path: request.netns.to_owned(), source })?;
         let (locked, prepared) = self.take_turn(pci, request.owner)?;
-        let (seen, baseline, freshness) = self.look_at_free(&locked, pci)?;
+        let (seen, baseline, freshness) = self.look_at_free(&locked, pci, request.wanted.rdma)?;
         if let Some(guid) = request.wanted.guid.filter(|guid| !guid.is_usable()) {
             return Err(Error::UnusableGuid { guid });
         }
@@ -95,7 +95,7 @@ impl<L: Links> Host<L> {
 
         let goal = request.wanted.goal(&baseline.settings, &ifname);
         let record = NamespaceRecord { path: request.netns.to_owned(), dev: id.dev, ino: id.ino };
-        let claim = Claim {
+        let mut claim = Claim {
             owner: request.owner.clone(),
             resource: prepared.clone().or_else(|| request.resource.map(str::to_owned)),
             netns: Some(record),
@@ -103,7 +103,7 @@ impl<L: Links> Host<L> {
             wanted: Intent { wanted: request.wanted.clone(), baseline, existing: Vec::new() },
         };
         self.write_state(&locked, pci, State::Claimed { claim: claim.clone() })?;
-        match self.hand_over(pci, &goal, request.wanted.pkey, &netns, seen) {
+        match self.hand_over(&locked, pci, &mut claim, goal, &netns, seen) {
             Ok(seen) => Ok(attached(pci, &seen, freshness)),
             Err(cause) => Err(self.undo(&locked, pci, claim, prepared, cause)),
         }
@@ -147,7 +147,7 @@ impl<L: Links> Host<L> {
                 .map_err(|source| Error::Namespace { path: record.path.clone(), source })?,
             None => None,
         };
-        let mut found = differences(&goal, &self.observe(pci, pod.as_ref())?.situation);
+        let mut found = differences(&goal, &self.observe_like(pci, pod.as_ref(), &goal.settings)?.situation);
         found.extend(self.partition_missing(pci, claim.wanted.wanted.pkey)?);
         Ok(found)
     }
@@ -204,39 +204,48 @@ impl<L: Links> Host<L> {
 
     fn hand_over(
         &self,
+        locked: &Locked<'_>,
         pci: PciAddress,
-        goal: &Situation,
-        pkey: Option<Pkey>,
+        claim: &mut Claim,
+        mut goal: Situation,
         netns: &L::Namespace,
         seen: Seen,
     ) -> Result<Seen, Error> {
+        let pkey = claim.wanted.wanted.pkey;
         let mut mac_refused = None;
         let mut now = Some(seen);
         for _ in 0..GUID_ROUNDS {
             let Some(seen) = now.take() else { break };
-            let plan = steps(&seen.situation, goal);
+            let plan = steps(&seen.situation, &goal);
             let mut way = OnTheWay::new(self, pci, Some(netns), seen);
             for step in &plan {
                 match (step, way.take(step)) {
                     (_, Ok(())) => {}
                     // A driver may refuse what it takes from the PF by itself: the read-back tells.
                     (Step::Mac(_), Err(error)) => mac_refused = Some(error),
-                    (Step::Admin(change), Err(error)) => return Err(unsupported(pci, change, error)),
+                    (Step::Admin(change), Err(error)) => {
+                        return Err(unsupported(pci, attribute(change), error));
+                    }
+                    (Step::MoveRdma(_), Err(error)) => return Err(unsupported(pci, Attribute::Rdma, error)),
                     (_, Err(error)) => return Err(error),
                 }
             }
             if ends_with_guid(&plan) {
                 now = self.await_links(pci, Some(netns), self.deadlines.home_coming, || {
-                    let seen = self.observe(pci, Some(netns))?;
-                    let is_there = seen.ifindex.is_some() || goal.settings.netdev.is_none();
+                    let seen = self.observe_like(pci, Some(netns), &goal.settings)?;
+                    let (settings, goal) = (&seen.situation.settings, &goal.settings);
+                    let has_interface = settings.netdev.is_some() || goal.netdev.is_none();
+                    let is_there = has_interface && (settings.rdma.is_some() || goal.rdma.is_none());
                     Ok(is_there.then_some(seen))
                 })?;
+                let made = now.as_ref().and_then(|seen| seen.situation.settings.rdma.as_ref());
+                self.note_rdma(locked, pci, claim, &mut goal, made)?;
             }
         }
         let mut last = (Vec::new(), None, None);
         let agreed = self.await_links(pci, Some(netns), self.deadlines.read_back, || {
-            let seen = self.observe(pci, Some(netns))?;
-            let mut differences = differences(goal, &seen.situation);
+            let seen = self.observe_like(pci, Some(netns), &goal.settings)?;
+            let mut differences = differences(&goal, &seen.situation);
             let guid = seen.situation.settings.netdev.as_ref().and_then(|netdev| netdev.guid);
             let is_set = differences.is_empty();
             differences.extend(self.partition_missing(pci, pkey)?);
@@ -362,11 +371,11 @@ fn has_trunk(settings: &Settings) -> bool {
 }
 
 /// What the kernel calls unsupported is the same error as what the table says beforehand.
-fn unsupported(pci: PciAddress, change: &VfChange, error: Error) -> Error {
+fn unsupported(pci: PciAddress, attribute: Attribute, error: Error) -> Error {
     if let Error::Step { driver, source, .. } = &error
         && source.is_unsupported()
     {
-        return Error::Unsupported { pci, driver: driver.clone(), attribute: attribute(change) };
+        return Error::Unsupported { pci, driver: driver.clone(), attribute };
     }
     error
 }

@@ -9,7 +9,7 @@ use netlink::{Guid, MacAddr};
 use pci::{PciAddress, Pkey};
 
 use crate::existing::ExistingError;
-use crate::wanted::Attribute;
+use crate::{rdma::Unmovable, wanted::Attribute};
 
 /// Why a VF couldn't be prepared, attached, detached or restored.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +179,7 @@ pub enum Error {
     Unsupported {
         /// The VF.
         pci: PciAddress,
-        /// The PF's driver.
+        /// The driver that was asked, mostly the PF's.
         driver: String,
         /// What was asked for.
         attribute: Attribute,
@@ -262,6 +262,9 @@ pub enum Error {
         /// How many were asked for.
         vlans: usize,
     },
+    /// The VF's RDMA device can't go into a pod.
+    #[error(transparent)]
+    Rdma(#[from] Unmovable),
     /// The MTU is larger than the PF's.
     #[error("mtu {mtu} of VF {pci} is larger than {pf_mtu}, the MTU of its PF {pf}")]
     MtuAbovePf {
@@ -367,6 +370,7 @@ impl Error {
             | Self::NoGuid { .. }
             | Self::Trunk { .. }
             | Self::TrunkTooLong { .. }
+            | Self::Rdma(_)
             | Self::MtuAbovePf { .. }
             | Self::NotUnicast { .. }
             | Self::UnusableGuid { .. }

@@ -213,9 +213,9 @@ impl<L: Links> Host<L> {
     /// which that plugin doesn't know: a pod has set them.
     fn kept(&self, cache: &Cache, owner: &Owner, seen: Option<Seen>) -> Result<Settings, Error> {
         let Some(seen) = seen else {
-            return Ok(Settings { driver: None, netdev: None, admin: None });
+            return Ok(Settings { driver: None, netdev: None, admin: None, rdma: None });
         };
-        let Settings { driver, netdev, admin } = seen.situation.settings;
+        let Settings { driver, netdev, admin, rdma } = seen.situation.settings;
         let driver = match driver {
             Some(driver) if is_kernel(&driver) != cache.had_interface() => {
                 Some(self.drivers_before(cache, driver)?)
@@ -239,7 +239,7 @@ impl<L: Links> Host<L> {
             let guid = netdev.as_ref().and_then(|netdev| netdev.guid);
             Netdev { name: String::new(), mac, guid, mtu, up, promisc, allmulti, altnames }
         });
-        Ok(Settings { driver, netdev, admin })
+        Ok(Settings { driver, netdev, admin, rdma })
     }
 
     /// The driver that a VF had that has another one now, which the files don't say: what others of its PF have.

@@ -11,7 +11,7 @@ use netlink::{IfName, LinkState, MacAddr, VlanProto};
 use pci::Vlans;
 
 use crate::record::{Baseline, Entry, Intent};
-use crate::settings::{Admin, Netdev, Place, Rate, Settings, Situation, Vlan, describe, differences};
+use crate::settings::{Admin, Netdev, Place, Rate, Rdma, Settings, Situation, Vlan, describe, differences};
 use crate::step::{model, steps};
 use crate::wanted::Wanted;
 
@@ -172,7 +172,12 @@ impl Draw<'_> {
                 }
             }),
         };
-        Settings { driver, netdev, admin }
+        let has_rdma = match before {
+            None => netdev.is_some() && self.flag(),
+            Some(before) => before.rdma.is_some(),
+        };
+        let rdma = has_rdma.then(|| self.rdma());
+        Settings { driver, netdev, admin, rdma }
     }
 
     fn netdev(&mut self) -> Netdev {
@@ -187,6 +192,11 @@ impl Draw<'_> {
             allmulti: self.flag(),
             altnames: altnames.iter().map(OsString::from).collect(),
         }
+    }
+
+    fn rdma(&mut self) -> Rdma {
+        let name = self.of(&["mlx5_2", "a"]).to_owned();
+        Rdma { index: 1, name, place: self.of(&[Place::Home, Place::Pod]) }
     }
 
     fn admin(&mut self) -> Admin {
@@ -219,6 +229,7 @@ impl Draw<'_> {
             trust: self.maybe(Self::flag),
             link_state: self.maybe(Self::link_state),
             mtu: self.maybe(Self::mtu),
+            rdma: self.flag(),
         }
     }
 

@@ -35,6 +35,7 @@ mod host;
 mod namespace;
 mod observe;
 mod prepare;
+mod rdma;
 mod record;
 mod release;
 mod settings;
@@ -49,10 +50,11 @@ pub use error::Error;
 pub use existing::{ExistingError, Unusable};
 pub use host::{Deadlines, Host, boot_id};
 pub use prepare::{Prepared, Unprepared};
+pub use rdma::Unmovable;
 pub use record::{Baseline, Claim, Entry, Freshness, Intent, State};
 pub use release::Detached;
 pub use settings::{
-    Admin, Difference, Guids, Netdev, Place, Rate, Settings, Situation, Vlan, describe, differences,
+    Admin, Difference, Guids, Netdev, Place, Rate, Rdma, Settings, Situation, Vlan, describe, differences,
 };
 pub use step::{Step, steps};
 pub use sweep::{Sweep, Swept};

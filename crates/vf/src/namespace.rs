@@ -34,16 +34,16 @@ impl<L: Links> Host<L> {
             && !self.namespaces_of_processes().iter().any(|(found, _path)| *found == id)
     }
 
-    /// The namespace, other than the host's, of some process, that has the device's interface.
+    /// The namespace, other than the host's, of some process, that has what's looked for.
     ///
     /// A privileged pod may move an interface on, and one that was deleted may live on in a process.
-    pub(crate) fn namespace_with(&self, pci: &str) -> Option<L::Namespace> {
+    pub(crate) fn namespace_where(&self, has_it: impl Fn(&L::Namespace) -> bool) -> Option<L::Namespace> {
         let host = self.links.id(self.links.host());
         self.namespaces_of_processes()
             .into_iter()
             .filter(|(id, _path)| *id != host)
             .filter_map(|(id, path)| self.namespace_at(&path, id).ok().flatten())
-            .find(|namespace| matches!(self.links.link_of_device(namespace, pci), Ok(Some(_))))
+            .find(has_it)
     }
 
     /// The network namespaces that processes are in, each once. Processes come and go meanwhile.

@@ -74,7 +74,8 @@ impl<L: Links> Host<L> {
             || pf.as_ref().is_some_and(|pf| pf.infiniband),
             |link| link.hardware == Link::INFINIBAND,
         );
-        let settings = Settings { driver: function.driver, netdev: link.map(Netdev::from), admin };
+        let netdev = link.map(Netdev::from);
+        let settings = Settings { driver: function.driver, netdev, admin, rdma: None };
         Ok(Seen { situation: Situation { settings, place }, pf, ifindex, uppers, infiniband })
     }
 
@@ -90,6 +91,20 @@ impl<L: Links> Host<L> {
             }
         }
         Ok(admin)
+    }
+
+    /// Looks at a VF, and for its RDMA device as well where `like` has one.
+    pub(crate) fn observe_like(
+        &self,
+        pci: PciAddress,
+        pod: Option<&L::Namespace>,
+        like: &Settings,
+    ) -> Result<Seen, Error> {
+        let mut seen = self.observe(pci, pod)?;
+        if let Some(known) = &like.rdma {
+            seen.situation.settings.rdma = self.find_rdma(pci, pod, known)?;
+        }
+        Ok(seen)
     }
 
     fn pf_link(&self, function: &Function, home: &[Link]) -> Result<Option<PfLink>, Error> {
@@ -109,30 +124,33 @@ impl<L: Links> Host<L> {
         }))
     }
 
-    /// Looks at a VF that is to come home, waiting where the kernel is about to bring its interface there, and
-    /// then looking into every namespace. Gives the namespace it was found in, if that's neither home nor the
-    /// pod's.
+    /// Looks at a VF that is to come home, waiting where the kernel is about to bring its interface or its RDMA
+    /// device there, and then looking into every namespace. Gives the namespace where one of them was found, if
+    /// that's neither home nor the pod's.
     pub(crate) fn observe_strayed(
         &self,
         pci: PciAddress,
         baseline: &Baseline,
         pod: Option<&L::Namespace>,
     ) -> Result<(Seen, Option<L::Namespace>), Error> {
-        let is_complete = |seen: &Seen| {
-            let settings = &seen.situation.settings;
-            let has_interface =
-                baseline.settings.netdev.is_some() && settings.driver == baseline.settings.driver;
-            !has_interface || settings.netdev.is_some()
-        };
-        let seen = self.observe(pci, pod)?;
-        if is_complete(&seen) {
+        let like = &baseline.settings;
+        let seen = self.observe_like(pci, pod, like)?;
+        let (interface, rdma) = lacks(&seen, like);
+        if !interface && !rdma {
             return Ok((seen, None));
         }
-        if let Some(stray) = self.namespace_with(&pci.to_string()) {
-            return Ok((self.observe(pci, Some(&stray))?, Some(stray)));
+        let name = pci.to_string();
+        let stray = self.namespace_where(|namespace| {
+            let has_interface =
+                || interface && matches!(self.links.link_of_device(namespace, &name), Ok(Some(_)));
+            let has_rdma = || rdma && like.rdma.as_ref().is_some_and(|known| self.has_rdma(namespace, known));
+            has_interface() || has_rdma()
+        });
+        if let Some(stray) = stray {
+            return Ok((self.observe_like(pci, Some(&stray), like)?, Some(stray)));
         }
         let come = self.await_links(pci, pod, self.deadlines.home_coming, || {
-            Ok(Some(self.observe(pci, pod)?).filter(is_complete))
+            Ok(Some(self.observe_like(pci, pod, like)?).filter(|seen| lacks(seen, like) == (false, false)))
         })?;
         Ok((come.unwrap_or(seen), None))
     }
@@ -140,6 +158,14 @@ impl<L: Links> Host<L> {
 
 fn of_device<'a>(links: &'a [Link], pci: &str) -> Option<&'a Link> {
     links.iter().find(|link| link.device.as_deref() == Some(pci))
+}
+
+/// Whether a VF lacks the interface, and the RDMA device, that it has to have with its driver.
+fn lacks(seen: &Seen, like: &Settings) -> (bool, bool) {
+    let settings = &seen.situation.settings;
+    let same_driver = settings.driver == like.driver;
+    let interface = same_driver && like.netdev.is_some() && settings.netdev.is_none();
+    (interface, same_driver && like.rdma.is_some() && settings.rdma.is_none())
 }
 
 impl From<Link> for Netdev {

@@ -48,7 +48,7 @@ impl<L: Links> Host<L> {
                 self.take_back(&locked, pci, claim)?;
             }
         }
-        let (_seen, _baseline, freshness) = self.look_at_free(&locked, pci)?;
+        let (_seen, _baseline, freshness) = self.look_at_free(&locked, pci, false)?;
         self.write_state(&locked, pci, State::Prepared { resource: resource.to_owned() })?;
         Ok(Prepared::Marked(freshness))
     }
@@ -78,7 +78,7 @@ impl<L: Links> Host<L> {
         if self.standing(&locked, pci)?.is_some() {
             return Ok(None);
         }
-        let (_seen, _baseline, freshness) = self.look_at_free(&locked, pci)?;
+        let (_seen, _baseline, freshness) = self.look_at_free(&locked, pci, false)?;
         Ok(Some(freshness))
     }
 
@@ -123,16 +123,21 @@ impl<L: Links> Host<L> {
     }
 
     /// Looks at a VF that the ledger has as free, refuses it where it can't be handed out, and makes sure that its
-    /// baseline is in the ledger.
+    /// baseline is in the ledger, its RDMA device included where that is to be handed out.
     pub(crate) fn look_at_free(
         &self,
         locked: &Locked<'_>,
         pci: PciAddress,
+        rdma: bool,
     ) -> Result<(Seen, Baseline, Freshness), Error> {
         self.refuse_existing(pci)?;
-        let seen = self.observe(pci, None)?;
+        let mut seen = self.observe(pci, None)?;
+        refuse_homeless(pci, &seen.situation.settings)?;
+        if rdma {
+            let driver = seen.situation.settings.driver.as_deref();
+            seen.situation.settings.rdma = Some(self.movable_rdma(pci, driver)?);
+        }
         let settings = &seen.situation.settings;
-        refuse_homeless(pci, settings)?;
         let known = self.valid_baseline(locked, pci)?;
         if let Some(known) = known.clone().filter(|known| known.settings == *settings) {
             return Ok((seen, known, Freshness::Kept));
@@ -145,6 +150,10 @@ impl<L: Links> Host<L> {
         };
         locked.write_baseline(&baseline).map_err(|source| Error::Ledger { pci, source })?;
         let freshness = known.map_or(Freshness::Taken, |known| {
+            if (Settings { rdma: settings.rdma.clone(), ..known.settings.clone() }) == *settings {
+                // The RDMA device was looked for the one time and not the other.
+                return Freshness::Kept;
+            }
             let before = Situation { settings: known.settings, place: Place::Home };
             Freshness::Replaced(differences(&before, &seen.situation))
         });

@@ -227,7 +227,7 @@ impl<L: Links> Host<L> {
             }
             last_plan = plan;
         }
-        let seen = self.observe(pci, pod.as_ref()).map_err(|error| error.chain())?;
+        let seen = self.observe_like(pci, pod.as_ref(), &goal.settings).map_err(|error| error.chain())?;
         let left = differences(&goal, &seen.situation);
         if left.is_empty() && unreset.is_none() {
             return Ok(());
@@ -270,12 +270,14 @@ fn take_all<L: Links>(mut way: OnTheWay<'_, L>, plan: &[Step], own_mac: Option<M
             | Step::Rebind
             | Step::Down
             | Step::Mac(_)
+            | Step::MoveRdma(_)
             | Step::Mtu(_)
             | Step::Promisc(_)
             | Step::Allmulti(_)
             | Step::RemoveAltname(_)
             | Step::Rename(_)
             | Step::Reset
+            | Step::RenameRdma(_)
             | Step::Up => {}
         }
     }

@@ -18,6 +18,9 @@ pub struct Settings {
     pub netdev: Option<Netdev>,
     /// What its PF says of it; `None` when no PF is in sight, as in a virtual machine.
     pub admin: Option<Admin>,
+    /// Its RDMA device; `None` where its network doesn't ask for that, or while no namespace that we can see has it.
+    #[serde(default)]
+    pub rdma: Option<Rdma>,
 }
 
 /// A VF's interface.
@@ -44,6 +47,18 @@ pub struct Netdev {
     /// Its alternative names.
     #[serde(default, with = "altnames")]
     pub altnames: Vec<OsString>,
+}
+
+/// A VF's RDMA device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rdma {
+    /// Its index: the machine's, the same in whatever namespace it is, and another one when its driver is bound anew.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub place: Place,
 }
 
 /// What is set on a VF through its PF.
@@ -145,7 +160,7 @@ impl From<VfConfig> for Admin {
     }
 }
 
-/// Where a VF's interface is. A VF without one is at home.
+/// Where a VF's interface or RDMA device is. A VF without an interface is at home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Place {
@@ -257,6 +272,16 @@ pub fn differences(wanted: &Situation, found: &Situation) -> Vec<Difference> {
         }
         (Some(_), None) => list.add("PF", "in sight".to_owned(), "out of sight".to_owned()),
         // A PF that has come into sight since shows more than there is to restore.
+        (None, _) => {}
+    }
+    match (&goal.rdma, &now.rdma) {
+        (Some(goal), Some(now)) => {
+            list.compare("RDMA device's namespace", &goal.place, &now.place);
+            list.compare("RDMA device's name", &goal.name, &now.name);
+        }
+        (Some(goal), None) => {
+            list.add("RDMA device", goal.name.clone(), "in no namespace in sight".to_owned());
+        }
         (None, _) => {}
     }
     list.0

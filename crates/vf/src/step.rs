@@ -11,7 +11,7 @@ use netlink::{IfName, MacAddr, VfChange};
 use pci::{Driver, USERSPACE_DRIVERS, Vlans};
 
 use crate::driver::{self, AdminMac};
-use crate::settings::{Admin, Netdev, Place, Situation, guid_to_set, usable};
+use crate::settings::{Admin, Netdev, Place, Rdma, Situation, guid_to_set, usable};
 
 /// One change to a VF.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,10 @@ pub enum Step {
     Allmulti(bool),
     /// Set the interface up.
     Up,
+    /// Move the RDMA device.
+    MoveRdma(Place),
+    /// Rename the RDMA device.
+    RenameRdma(String),
 }
 
 impl fmt::Display for Step {
@@ -86,6 +90,8 @@ impl fmt::Display for Step {
             Self::Promisc(on) => write!(f, "set promisc {}", on_off(*on)),
             Self::Allmulti(on) => write!(f, "set allmulti {}", on_off(*on)),
             Self::Up => f.write_str("set the interface up"),
+            Self::MoveRdma(to) => write!(f, "move the RDMA device to {to}"),
+            Self::RenameRdma(name) => write!(f, "rename the RDMA device to {name}"),
         }
     }
 }
@@ -110,9 +116,15 @@ pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
     let mac = mac_steps(driver::admin_mac(goal.settings.driver.as_deref()), admin, netdev);
     let attributes = admin.map(|(now, goal)| attribute_steps(now, goal)).unwrap_or_default();
     let moves = now.place != goal.place;
+    let rdma = now.settings.rdma.as_ref().zip(goal.settings.rdma.as_ref());
+    let mut rdma = rdma.map(|(now, goal)| rdma_steps(now, goal)).unwrap_or_default();
 
     let touches_admin = !attributes.is_empty() || !mac.at_first.is_empty();
     let mut goes_down = false;
+    if goal.place == Place::Home {
+        // First, so that it never stays in a pod that its interface has left.
+        steps.append(&mut rdma);
+    }
     if let Some((now, goal)) = netdev {
         let changes_itself = moves || now.name != goal.name || now.mac != goal.mac || now.mtu != goal.mtu;
         goes_down = now.up && (!goal.up || changes_itself || touches_admin);
@@ -136,6 +148,7 @@ pub fn steps(now: &Situation, goal: &Situation) -> Vec<Step> {
         let is_down = !netdev.up || goes_down || moves;
         steps.extend((goal_netdev.up && is_down).then_some(Step::Up));
     }
+    steps.append(&mut rdma);
     steps
 }
 
@@ -182,6 +195,12 @@ fn guid_steps(now: &Situation, goal: &Situation) -> Option<Vec<Step>> {
     let set = node.into_iter().chain(port).map(Step::Admin);
     let steps: Vec<Step> = set.chain(rebind.then_some(Step::Rebind)).collect();
     (!steps.is_empty()).then_some(steps)
+}
+
+fn rdma_steps(now: &Rdma, goal: &Rdma) -> Vec<Step> {
+    let moved = (now.place != goal.place).then_some(Step::MoveRdma(goal.place));
+    let renamed = (now.name != goal.name).then(|| Step::RenameRdma(goal.name.clone()));
+    moved.into_iter().chain(renamed).collect()
 }
 
 /// The steps for both MACs, before and after the others.

@@ -6,7 +6,7 @@ use netlink::{Guid, IfName, LinkState, MacAddr};
 use pci::{Pkey, Vlans};
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Guids, Place, Rate, Settings, Situation, Vlan};
+use crate::settings::{Guids, Place, Rate, Rdma, Settings, Situation, Vlan};
 
 /// What is asked of a VF. What is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Wanted {
     pub promisc: Option<bool>,
     /// Whether its interface takes every multicast frame.
     pub allmulti: Option<bool>,
+    /// Whether its RDMA device goes into the pod, too.
+    pub rdma: bool,
 }
 
 /// An attribute by the name that a network's configuration has for it.
@@ -71,6 +73,8 @@ pub enum Attribute {
     Promisc,
     /// `allmulti`.
     Allmulti,
+    /// `rdmaIsolation`.
+    Rdma,
 }
 
 impl fmt::Display for Attribute {
@@ -91,6 +95,7 @@ impl fmt::Display for Attribute {
             Self::Mtu => "mtu",
             Self::Promisc => "promisc",
             Self::Allmulti => "allmulti",
+            Self::Rdma => "rdmaIsolation",
         })
     }
 }
@@ -100,7 +105,7 @@ impl Attribute {
     pub const fn infiniband(self) -> Option<bool> {
         match self {
             Self::Guid | Self::Pkey => Some(true),
-            Self::LinkState | Self::Mtu | Self::Promisc | Self::Allmulti => None,
+            Self::LinkState | Self::Mtu | Self::Promisc | Self::Allmulti | Self::Rdma => None,
             Self::Mac
             | Self::Vlan
             | Self::VlanQos
@@ -184,6 +189,7 @@ impl Wanted {
             }
             None => Place::Home,
         };
+        settings.rdma = settings.rdma.filter(|_| self.rdma).map(|rdma| Rdma { place: Place::Pod, ..rdma });
         Situation { settings, place }
     }
 }

@@ -46,7 +46,7 @@ fn nothing_said_is_nothing_asked() {
     let config = Config::new(&conf(""), &args("")).unwrap();
     assert_eq!(config.device.to_string(), DEVICE);
     assert_eq!(config.wanted, Wanted::default());
-    let nulls = r#""vlan":null,"vlanQoS":null,"mac":"","spoofchk":"","trust":null,"link_state":"","mtu":null,"promisc":null,"allmulti":"""#;
+    let nulls = r#""vlan":null,"vlanQoS":null,"mac":"","spoofchk":"","trust":null,"link_state":"","mtu":null,"promisc":null,"allmulti":"","rdmaIsolation":null"#;
     assert_eq!(wanted(nulls), Wanted::default());
 }
 
@@ -84,6 +84,8 @@ fn switches_and_link_states() {
         assert_eq!((found.promisc, found.allmulti), (None, Some(on)), "{more}");
     }
     assert_eq!(wanted(r#""link_state":"auto""#).link_state, Some(LinkState::Auto));
+    assert!(wanted(r#""rdmaIsolation":true"#).rdma && wanted(r#""RDMAisolation":true"#).rdma);
+    assert!(!wanted(r#""rdmaIsolation":false"#).rdma);
     assert_eq!(wanted(r#""link_state":"disable""#).link_state, Some(LinkState::Disable));
 }
 
@@ -196,6 +198,8 @@ fn partitions(#[case] more: &str, #[case] expected: Option<&str>) {
 #[case(r#""allmulti":[]"#, "allmulti", 6)]
 #[case(r#""mtu":67"#, "mtu", 7)]
 #[case(r#""mtu":65536"#, "mtu", 7)]
+#[case(r#""rdmaIsolation":"true""#, "rdmaIsolation", 6)]
+#[case(r#""rdmaIsolation":1"#, "rdmaIsolation", 6)]
 #[case(r#""mac":"02:00:00:00:00""#, "mac", 7)]
 #[case(r#""mac":"020.00000.000a""#, "mac", 7)]
 #[case(r#""mac":"0200.0000.0é0""#, "mac", 7)]
@@ -274,7 +278,7 @@ fn arguments_that_nobody_knows_are_refused_unless_they_are_to_be_ignored() {
 }
 
 /// Keys that are read, and one that isn't.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "mac",
     "vlan",
     "vlanQoS",
@@ -292,6 +296,7 @@ const KEYS: [&str; 23] = [
     "args",
     "promisc",
     "allmulti",
+    "rdmaIsolation",
     "pciBusID",
     "deviceid",
     "runtimeConfig",

@@ -125,6 +125,7 @@ fn networks_on_one_vf_leave_no_traces_for_each_other() {
 #[case(r#","min_tx_rate":10"#, "min_tx_rate")]
 #[case(r#","vlan":5,"vlanProto":"802.1ad""#, "802.1ad")]
 #[case(r#","vlanTrunk":"100,200-210""#, "vlanTrunk")]
+#[case(r#","rdmaIsolation":true"#, "rdmaIsolation")]
 fn what_igb_cannot_do_is_refused_by_name(#[case] more: &str, #[case] named: &str) {
     let vf = vf(0, 0);
     let before = vf.look();

@@ -27,6 +27,7 @@ fn situation() -> Situation {
                 trunk: Some("100,200-210".parse().unwrap()),
                 guids: None,
             }),
+            rdma: Some(Rdma { index: 7, name: "mlx5_2".to_owned(), place: Place::Home }),
         },
         place: Place::Home,
     }
@@ -38,6 +39,10 @@ fn netdev(situation: &mut Situation) -> &mut Netdev {
 
 fn admin(situation: &mut Situation) -> &mut Admin {
     situation.settings.admin.as_mut().unwrap()
+}
+
+fn rdma(situation: &mut Situation) -> &mut Rdma {
+    situation.settings.rdma.as_mut().unwrap()
 }
 
 #[rstest]
@@ -69,6 +74,10 @@ fn admin(situation: &mut Situation) -> &mut Admin {
 #[case(|it: &mut Situation| admin(it).trunk = Some("100,200-209".parse().unwrap()), "vlanTrunk is 100,200-209 in place of 100,200-210")]
 #[case(|it: &mut Situation| admin(it).trunk = Some(Vlans::default()), "vlanTrunk is any in place of 100,200-210")]
 #[case::not_told_any_more(|it: &mut Situation| admin(it).trunk = None, "")]
+#[case(|it: &mut Situation| rdma(it).place = Place::Pod, "RDMA device's namespace is the pod in place of the host")]
+#[case(|it: &mut Situation| rdma(it).name = "data".to_owned(), "RDMA device's name is data in place of mlx5_2")]
+#[case::made_anew(|it: &mut Situation| rdma(it).index = 8, "")]
+#[case(|it: &mut Situation| it.settings.rdma = None, "RDMA device is in no namespace in sight in place of mlx5_2")]
 fn every_attribute_is_compared(#[case] change: fn(&mut Situation), #[case] expected: &str) {
     let mut found = situation();
     change(&mut found);
@@ -80,7 +89,11 @@ fn a_baseline_is_read_back_as_written() {
     let settings = situation().settings;
     let text = serde_json::to_string(&settings).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
-    let bare = Settings { driver: None, netdev: None, admin: None };
+    // As it was written before RDMA devices were known.
+    let older = text.replace(r#","rdma":{"index":7,"name":"mlx5_2","place":"home"}"#, "");
+    assert_ne!(older, text);
+    assert_eq!(serde_json::from_str::<Settings>(&older).unwrap(), Settings { rdma: None, ..settings });
+    let bare = Settings { driver: None, netdev: None, admin: None, rdma: None };
     let text = serde_json::to_string(&bare).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), bare);
 }

@@ -5,7 +5,7 @@ use pci::Vlans;
 
 use super::{Step, steps};
 use crate::driver::{self, AdminMac};
-use crate::settings::{Guids, Place, Rate, Settings, Situation, Vlan};
+use crate::settings::{Guids, Place, Rate, Rdma, Settings, Situation, Vlan};
 
 /// What a driver makes of a step, without a kernel: the double of that has tests of its own.
 pub(crate) fn take(situation: &mut Situation, step: &Step) {
@@ -44,6 +44,7 @@ pub(crate) fn take(situation: &mut Situation, step: &Step) {
         (Step::ForbidVlans(vlans), Some((trunk, _))) => *trunk = trunk.without(vlans),
         _ => {}
     }
+    let rdma = &mut settings.rdma;
     let Some(netdev) = &mut settings.netdev else {
         let of_pf = matches!(step, Step::Admin(_) | Step::AllowVlans(_) | Step::ForbidVlans(_));
         assert!(of_pf, "{step}, and there is no interface");
@@ -76,6 +77,17 @@ pub(crate) fn take(situation: &mut Situation, step: &Step) {
         Step::Rebind => {
             situation.place = Place::Home;
             (netdev.name, netdev.up, netdev.guid) = ("anew".to_owned(), false, guid);
+            if let Some(rdma) = rdma {
+                rdma.place = Place::Home;
+            }
+        }
+        Step::MoveRdma(to) => {
+            assert!(*to == Place::Home || situation.place == Place::Pod, "the interface is there first");
+            assert!(rdma.as_ref().is_some_and(|rdma| rdma.place != *to), "a move to where it is");
+            *rdma = rdma.take().map(|rdma| Rdma { place: *to, ..rdma });
+        }
+        Step::RenameRdma(name) => {
+            *rdma = rdma.take().map(|rdma| Rdma { name: name.clone(), ..rdma });
         }
         Step::Bind(_) | Step::Reset | Step::RemoveUpper { .. } => {
             unreachable!("every situation here has the same driver, and none is reset")
@@ -102,6 +114,9 @@ pub(crate) fn at_home(mut settings: Settings) -> Situation {
     let admin = settings.admin.as_ref().and_then(|admin| admin.mac).filter(|mac| !mac.is_zero());
     if let Some(netdev) = &mut settings.netdev {
         netdev.mac = admin.or(netdev.mac);
+    }
+    if let Some(rdma) = &mut settings.rdma {
+        rdma.place = Place::Home;
     }
     Situation { settings, place: Place::Home }
 }

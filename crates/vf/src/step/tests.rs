@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use super::model::{arrive, at_home, take};
 use super::*;
-use crate::settings::{Guids, Rate, Settings, Vlan, differences};
+use crate::settings::{Guids, Rate, Rdma, Settings, Vlan, differences};
 use crate::wanted::Wanted;
 
 fn mac() -> impl Strategy<Value = MacAddr> {
@@ -57,6 +57,7 @@ prop_compose! {
         takes in any::<(bool, bool)>(),
         altnames in proptest::collection::vec("alt[1-3]", 0..2),
         admin in proptest::option::weighted(0.9, admin()),
+        rdma in proptest::option::of(("[a-c]{1,2}", any::<bool>())),
     ) -> Settings {
         let altnames = altnames.into_iter().map(OsString::from).collect();
         let (promisc, allmulti) = takes;
@@ -64,6 +65,11 @@ prop_compose! {
             driver: Some(driver.to_owned()),
             netdev: Some(Netdev { name, mac: Some(mac), guid: None, mtu, up, promisc, allmulti, altnames }),
             admin,
+            rdma: rdma.map(|(name, in_pod)| Rdma {
+                index: 1,
+                name,
+                place: if in_pod { Place::Pod } else { Place::Home },
+            }),
         }
     }
 }
@@ -77,6 +83,7 @@ prop_compose! {
         mtu in proptest::option::of(1400..1402_u32),
         takes in any::<(Option<bool>, Option<bool>)>(),
         trunk in proptest::option::of(vlans()),
+        rdma in any::<bool>(),
     ) -> Wanted {
         Wanted {
             mac,
@@ -91,6 +98,7 @@ prop_compose! {
             mtu,
             promisc: takes.0,
             allmulti: takes.1,
+            rdma,
         }
     }
 }
@@ -101,17 +109,23 @@ proptest! {
         let home = at_home(settings);
         let goal = wanted.goal(&home.settings, &"net1".parse().unwrap());
         let mut vf = home.clone();
-        for step in steps(&home, &goal) {
-            take(&mut vf, &step);
+        let plan = steps(&home, &goal);
+        for step in &plan {
+            take(&mut vf, step);
         }
         prop_assert_eq!(differences(&goal, &vf), vec![]);
+        if goal.settings.rdma.is_some() {
+            prop_assert_eq!(plan.last(), Some(&Step::MoveRdma(Place::Pod)));
+            let back = steps(&vf, &home);
+            prop_assert_eq!(back.first(), Some(&Step::MoveRdma(Place::Home)));
+        }
         arrive(&mut vf, &home);
         prop_assert_eq!(differences(&home, &vf), vec![]);
         prop_assert_eq!(vf.settings.netdev.unwrap().up, home.settings.netdev.unwrap().up);
     }
 
     #[test]
-    fn stopping_after_any_step_is_no_obstacle(settings in settings(), wanted in wanted(), stop in 0..12_usize) {
+    fn stopping_after_any_step_is_no_obstacle(settings in settings(), wanted in wanted(), stop in 0..14_usize) {
         let home = at_home(settings);
         let goal = wanted.goal(&home.settings, &"net1".parse().unwrap());
         let mut vf = home.clone();
@@ -126,6 +140,7 @@ proptest! {
     fn whatever_is_found_can_be_taken_home(home in settings(), found in settings(), in_pod in any::<bool>()) {
         let found = Settings { driver: home.driver.clone(), admin: found.admin.filter(|_| home.admin.is_some()), ..found };
         let found = Settings { admin: found.admin.or_else(|| home.admin.clone()), ..found };
+        let found = Settings { rdma: found.rdma.or_else(|| home.rdma.clone()), ..found };
         let home = at_home(home);
         let place = if in_pod { Place::Pod } else { Place::Home };
         let mut vf = Situation { settings: found, place };
@@ -166,7 +181,8 @@ fn a_reset_that_is_due_comes_first_where_the_driver_outlives_it(
         }
     };
     let situation = |id| {
-        let settings = Settings { driver: driver.map(str::to_owned), netdev: None, admin: Some(admin(id)) };
+        let settings =
+            Settings { driver: driver.map(str::to_owned), netdev: None, admin: Some(admin(id)), rdma: None };
         Situation { settings, place: Place::Home }
     };
     let rest = steps(&situation(5), &situation(0));
@@ -213,4 +229,6 @@ fn steps_read_as_sentences() {
     assert_eq!(sentence(Step::Promisc(true)), "set promisc on");
     assert_eq!(sentence(Step::Reset), "reset the function");
     assert_eq!(sentence(Step::Bind(Driver::Kernel)), "bind to its kernel driver");
+    assert_eq!(sentence(Step::MoveRdma(Place::Home)), "move the RDMA device to the host");
+    assert_eq!(sentence(Step::RenameRdma("mlx5_2".to_owned())), "rename the RDMA device to mlx5_2");
 }

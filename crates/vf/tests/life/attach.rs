@@ -117,6 +117,7 @@ fn asking_for(attribute: Attribute) -> Wanted {
         Attribute::Mtu => Wanted { mtu: Some(1400), ..nothing },
         Attribute::Promisc => Wanted { promisc: Some(true), ..nothing },
         Attribute::Allmulti => Wanted { allmulti: Some(true), ..nothing },
+        Attribute::Rdma => Wanted { rdma: true, ..nothing },
     }
 }
 

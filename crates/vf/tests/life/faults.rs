@@ -9,18 +9,27 @@ use testbed::links::DriverModel;
 use testbed::sysfs::PfSpec;
 use vf::{Detached, Error, State, Wanted};
 
-use crate::machine::{BOOT, Machine, everything, owner, pod};
+use crate::machine::{BOOT, Machine, everything, everything_with_rdma, owner, pod};
+
+/// What is attached: a machine, and what's asked of its VF.
+#[derive(Clone, Copy)]
+struct Setup {
+    machine: fn() -> Machine,
+    wanted: fn() -> Wanted,
+}
+
+const IGB: Setup = Setup { machine: Machine::igb, wanted: everything };
+const RDMA: Setup = Setup { machine: Machine::rdma, wanted: everything_with_rdma };
+const SETUPS: [Setup; 2] = [IGB, RDMA];
 
 /// Every call of an attach (and, with `detach`, of the detach after it), reads too: its verb, and how many calls
 /// of that verb came before it.
-fn calls(detach: bool) -> Vec<(Verb, usize)> {
-    let machine = Machine::igb();
+fn calls(setup: Setup, detach: bool) -> Vec<(Verb, usize)> {
+    let machine = (setup.machine)();
+    machine.attach(&(setup.wanted)()).unwrap();
     if detach {
-        machine.attach(&everything()).unwrap();
         machine.links.clear_journal();
         machine.detach(1).unwrap();
-    } else {
-        machine.attach(&everything()).unwrap();
     }
     let mut seen: Vec<Verb> = Vec::new();
     machine
@@ -34,45 +43,61 @@ fn calls(detach: bool) -> Vec<(Verb, usize)> {
         .collect()
 }
 
-fn changes(detach: bool) -> usize {
-    calls(detach).iter().filter(|(verb, _)| verb.changes()).count()
+fn changes(setup: Setup, detach: bool) -> usize {
+    calls(setup, detach).iter().filter(|(verb, _)| verb.changes()).count()
+}
+
+/// An RDMA device is among what's moved, there and back.
+#[test]
+fn the_fault_points_have_rdma_too() {
+    for detach in [false, true] {
+        let verbs: Vec<Verb> = calls(RDMA, detach).into_iter().map(|(verb, _)| verb).collect();
+        assert!(verbs.contains(&Verb::MoveRdma) && verbs.contains(&Verb::RdmaDevices), "{verbs:?}");
+    }
 }
 
 #[test]
 fn an_attach_that_fails_at_any_call_leaves_the_vf_at_its_baseline() {
-    let calls = calls(false);
-    assert!(calls.len() > 10, "{calls:?}");
-    for (verb, nth) in calls {
-        for errno in [Errno::EIO, Errno::EBUSY, Errno::EOPNOTSUPP, Errno::EEXIST, Errno::ENODEV] {
-            let machine = Machine::igb();
-            let before = machine.look(machine.vf());
-            machine.links.fail_on(verb, nth, errno);
-            match machine.attach(&everything()) {
-                // A refused MAC that the interface takes by itself is no failure, nor is a read that's repeated.
-                Ok(_) => assert_eq!(machine.detach(1).unwrap(), Detached::Released),
-                Err(Error::NotUndone { .. }) => panic!("{verb} {nth} {errno}: one failure, and not undone"),
-                Err(_) => {}
+    for setup in SETUPS {
+        let calls = calls(setup, false);
+        assert!(calls.len() > 10, "{calls:?}");
+        for (verb, nth) in calls {
+            for errno in [Errno::EIO, Errno::EBUSY, Errno::EOPNOTSUPP, Errno::EEXIST, Errno::ENODEV] {
+                let machine = (setup.machine)();
+                let before = machine.look(machine.vf());
+                machine.links.fail_on(verb, nth, errno);
+                match machine.attach(&(setup.wanted)()) {
+                    // A refused MAC that the interface takes by itself is no failure, nor is a repeated read.
+                    Ok(_) => assert_eq!(machine.detach(1).unwrap(), Detached::Released),
+                    Err(Error::NotUndone { .. }) => {
+                        panic!("{verb} {nth} {errno}: one failure, and not undone")
+                    }
+                    Err(_) => {}
+                }
+                assert_eq!(machine.look(machine.vf()), before, "{verb} {nth} {errno}");
+                assert_eq!(machine.state(machine.vf()), None, "{verb} {nth} {errno}");
             }
-            assert_eq!(machine.look(machine.vf()), before, "{verb} {nth} {errno}");
-            assert_eq!(machine.state(machine.vf()), None, "{verb} {nth} {errno}");
         }
     }
 }
 
 #[test]
 fn a_detach_that_fails_at_any_call_is_clean_or_quarantined_and_clean_when_repeated() {
-    for (verb, nth) in calls(true) {
-        let machine = Machine::igb();
-        let before = machine.look(machine.vf());
-        machine.attach(&everything()).unwrap();
-        machine.links.fail_on(verb, nth, Errno::EIO);
-        if let Err(error) = machine.detach(1) {
-            assert!(matches!(error, Error::Quarantined { .. }), "{verb} {nth}: {error:?}");
-            assert!(matches!(machine.state(machine.vf()), Some(State::Quarantined { .. })), "{verb} {nth}");
-            machine.detach(1).unwrap();
+    for setup in SETUPS {
+        for (verb, nth) in calls(setup, true) {
+            let machine = (setup.machine)();
+            let before = machine.look(machine.vf());
+            machine.attach(&(setup.wanted)()).unwrap();
+            machine.links.fail_on(verb, nth, Errno::EIO);
+            if let Err(error) = machine.detach(1) {
+                assert!(matches!(error, Error::Quarantined { .. }), "{verb} {nth}: {error:?}");
+                let state = machine.state(machine.vf());
+                assert!(matches!(state, Some(State::Quarantined { .. })), "{verb} {nth}");
+                machine.detach(1).unwrap();
+            }
+            assert_eq!(machine.look(machine.vf()), before, "{verb} {nth}");
+            assert_eq!(machine.state(machine.vf()), None, "{verb} {nth}");
         }
-        assert_eq!(machine.look(machine.vf()), before, "{verb} {nth}");
-        assert_eq!(machine.state(machine.vf()), None, "{verb} {nth}");
     }
 }
 
@@ -124,35 +149,39 @@ fn rescue(machine: &Machine, rescue: Rescue) {
 
 #[test]
 fn an_attach_that_dies_after_any_step_is_healed_by_whoever_comes_next() {
-    for step in 0..=changes(false) {
-        for way in RESCUES {
-            let machine = Machine::igb();
-            let before = machine.look(machine.vf());
-            machine.links.die_after(step);
-            // The last step's death is after the attach.
-            drop(machine.attach(&everything()));
-            machine.links.revive();
-            rescue(&machine, way);
-            assert_eq!(machine.look(machine.vf()), before, "step {step}, {way:?}");
-            assert_eq!(machine.state(machine.vf()), None, "step {step}, {way:?}");
+    for setup in SETUPS {
+        for step in 0..=changes(setup, false) {
+            for way in RESCUES {
+                let machine = (setup.machine)();
+                let before = machine.look(machine.vf());
+                machine.links.die_after(step);
+                // The last step's death is after the attach.
+                drop(machine.attach(&(setup.wanted)()));
+                machine.links.revive();
+                rescue(&machine, way);
+                assert_eq!(machine.look(machine.vf()), before, "step {step}, {way:?}");
+                assert_eq!(machine.state(machine.vf()), None, "step {step}, {way:?}");
+            }
         }
     }
 }
 
 #[test]
 fn a_detach_that_dies_after_any_step_is_healed_by_whoever_comes_next() {
-    for step in 0..=changes(true) {
-        for way in RESCUES {
-            let machine = Machine::igb();
-            let before = machine.look(machine.vf());
-            machine.attach(&everything()).unwrap();
-            machine.host.confirm(machine.vf(), &owner(1)).unwrap();
-            machine.links.die_after(step);
-            drop(machine.detach(1));
-            machine.links.revive();
-            rescue(&machine, way);
-            assert_eq!(machine.look(machine.vf()), before, "step {step}, {way:?}");
-            assert_eq!(machine.state(machine.vf()), None, "step {step}, {way:?}");
+    for setup in SETUPS {
+        for step in 0..=changes(setup, true) {
+            for way in RESCUES {
+                let machine = (setup.machine)();
+                let before = machine.look(machine.vf());
+                machine.attach(&(setup.wanted)()).unwrap();
+                machine.host.confirm(machine.vf(), &owner(1)).unwrap();
+                machine.links.die_after(step);
+                drop(machine.detach(1));
+                machine.links.revive();
+                rescue(&machine, way);
+                assert_eq!(machine.look(machine.vf()), before, "step {step}, {way:?}");
+                assert_eq!(machine.state(machine.vf()), None, "step {step}, {way:?}");
+            }
         }
     }
 }
@@ -161,14 +190,16 @@ fn a_detach_that_dies_after_any_step_is_healed_by_whoever_comes_next() {
 /// claim. (A double that dies fails its reads too, so the undoing that follows can't change anything either.)
 #[test]
 fn nothing_is_changed_before_the_claim_is_in_the_ledger() {
-    for step in 0..changes(false) {
-        let machine = Machine::igb();
-        let before = machine.look(machine.vf());
-        machine.links.die_after(step);
-        machine.attach(&everything()).unwrap_err();
-        machine.links.revive();
-        let claimed = machine.state(machine.vf()).is_some_and(|state| state.claim().is_some());
-        assert!(claimed || machine.look(machine.vf()) == before, "step {step}");
+    for setup in SETUPS {
+        for step in 0..changes(setup, false) {
+            let machine = (setup.machine)();
+            let before = machine.look(machine.vf());
+            machine.links.die_after(step);
+            machine.attach(&(setup.wanted)()).unwrap_err();
+            machine.links.revive();
+            let claimed = machine.state(machine.vf()).is_some_and(|state| state.claim().is_some());
+            assert!(claimed || machine.look(machine.vf()) == before, "step {step}");
+        }
     }
 }
 
@@ -226,7 +257,7 @@ fn read_only(directory: &std::path::Path, run: impl FnOnce()) {
 #[test]
 fn other_drivers_survive_dying_too() {
     for (vf_driver, model) in [("iavf", DriverModel::iavf()), ("mlx5_core", DriverModel::mlx5())] {
-        for step in 0..=changes(false) + 2 {
+        for step in 0..=changes(IGB, false) + 2 {
             let spec = PfSpec {
                 driver: "unheard".to_owned(),
                 vf_driver: Some(vf_driver.to_owned()),

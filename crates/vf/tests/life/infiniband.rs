@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use netlink::{Guid, LinkState, Links};
+use netlink::{Guid, LinkState, Links, RdmaMode};
 use rstest::rstest;
 use testbed::links::DriverModel;
 use testbed::sysfs::PfSpec;
@@ -198,5 +198,31 @@ fn a_crash_at_any_change_is_healed() {
         assert_eq!(machine.state(machine.vf()), None, "{changes}");
         assert!(machine.links.link_named(machine.links.host(), "enp1s0v0").unwrap().is_some(), "{changes}");
         assert_eq!(survived, changes > 3, "{changes}");
+    }
+}
+
+/// The driver that's bound again for the GUID makes the RDMA device anew, and in the pod it's found by its new index.
+#[test]
+fn the_rdma_device_that_comes_with_a_guid_goes_into_the_pod_and_back() {
+    for detaches in [true, false] {
+        let machine = machine();
+        give(&machine, TWO);
+        let first = machine.links.add_rdma(&machine.vf().to_string(), "mlx5_2");
+        machine.links.set_rdma_mode(Some(RdmaMode::Exclusive));
+        machine.attach(&Wanted { rdma: true, ..asking_for(ONE) }).unwrap();
+        let device = machine.rdma_in_pod(1).remove(0);
+        assert!(device.index > first && device.name == "mlx5_2", "{device:?}");
+        let claim = machine.state(machine.vf()).unwrap().claim().cloned().unwrap();
+        assert_eq!(claim.wanted.baseline.settings.rdma.unwrap().index, device.index);
+        assert_eq!(machine.host.verify(machine.vf(), &owner(1)).unwrap(), []);
+        if !detaches {
+            machine.links.remove_namespace(&pod(1));
+        }
+        machine.detach(1).unwrap_or_else(|error| panic!("{}", error.chain()));
+        assert_eq!(
+            (guids(&machine), machine.look(machine.vf()).rdma),
+            ([Some(TWO); 3], vec!["mlx5_2".to_owned()])
+        );
+        assert_eq!(machine.state(machine.vf()), None);
     }
 }

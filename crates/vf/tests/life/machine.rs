@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ledger::{Ledger, Owner};
-use netlink::{IfName, Links, MacAddr};
+use netlink::{IfName, Links, MacAddr, RdmaMode};
 use pci::PciAddress;
 use tempfile::TempDir;
 use testbed::links::{DriverModel, FakeLinks};
@@ -29,6 +29,17 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn igb() -> Self {
         Self::new(PfSpec::igb("0000:01:00.0", "enp1s0"), DriverModel::igb())
+    }
+
+    /// A NIC whose VFs have an RDMA device each, in RDMA's exclusive mode.
+    pub(crate) fn rdma() -> Self {
+        let spec = PfSpec { num_vfs: 7, ..PfSpec::connectx("0000:01:00.0", "enp1s0") };
+        let machine = Self::new(spec, DriverModel::mlx5());
+        for (number, vf) in (2..).zip(&machine.vfs) {
+            machine.links.add_rdma(&vf.to_string(), &format!("mlx5_{number}"));
+        }
+        machine.links.set_rdma_mode(Some(RdmaMode::Exclusive));
+        machine
     }
 
     pub(crate) fn new(spec: PfSpec, model: DriverModel) -> Self {
@@ -80,6 +91,7 @@ impl Machine {
                 link.index = 0;
                 link
             }),
+            rdma: self.tree.sysfs().rdma_names(&pci).unwrap(),
         }
     }
 
@@ -114,6 +126,12 @@ impl Machine {
         self.links.link_of_device(&namespace, &self.vf().to_string()).unwrap()
     }
 
+    /// The RDMA devices in a pod.
+    pub(crate) fn rdma_in_pod(&self, number: u32) -> Vec<netlink::RdmaDevice> {
+        let namespace = self.links.open(&pod(number)).unwrap();
+        self.links.rdma_devices(&namespace).unwrap()
+    }
+
     /// The path of a VF's file in the ledger.
     pub(crate) fn file(&self, kind: &str) -> PathBuf {
         self.host.ledger.directory().join(format!("{}.{kind}", self.vf()))
@@ -132,6 +150,8 @@ pub(crate) struct Look {
     pub(crate) driver: Option<String>,
     pub(crate) config: netlink::VfConfig,
     pub(crate) link: Option<netlink::Link>,
+    /// Its RDMA devices at home.
+    pub(crate) rdma: Vec<String>,
 }
 
 fn machine(tree: &SysfsTree, links: &FakeLinks, directory: &Path, boot_id: &str) -> Host<FakeLinks> {
@@ -175,5 +195,11 @@ pub(crate) fn everything() -> Wanted {
         mtu: Some(1400),
         promisc: Some(true),
         allmulti: Some(true),
+        rdma: false,
     }
+}
+
+/// All that an igb can set, and RDMA.
+pub(crate) fn everything_with_rdma() -> Wanted {
+    Wanted { rdma: true, ..everything() }
 }

@@ -17,6 +17,8 @@ mod owners;
 #[cfg(test)]
 mod prepare;
 #[cfg(test)]
+mod rdma;
+#[cfg(test)]
 mod reset;
 #[cfg(test)]
 mod sight;

@@ -65,7 +65,8 @@ fn is_whole(claim: &Claim) {
 fn is_igbvf(baseline: &Baseline) {
     assert_eq!(baseline.boot_id, BOOT);
     assert!(baseline.incarnation != 0);
-    let Settings { driver, netdev, admin } = &baseline.settings;
+    let Settings { driver, netdev, admin, rdma } = &baseline.settings;
+    assert_eq!(*rdma, None);
     assert_eq!(driver.as_deref(), Some("igbvf"));
     let netdev = netdev.as_ref().unwrap();
     assert_eq!((netdev.mtu, netdev.up, netdev.altnames.len()), (1500, false, 0));

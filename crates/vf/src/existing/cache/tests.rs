@@ -57,6 +57,7 @@ fn attached() -> Settings {
             trunk: None,
             guids: None,
         }),
+        rdma: None,
     }
 }
 
