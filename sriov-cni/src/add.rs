@@ -5,7 +5,7 @@ use std::path::Path;
 use cni::result::Interface;
 use cni::{AddResult, Args, Command, NetConf};
 use ledger::Owner;
-use netlink::Links;
+use netlink::{LinkState, Links};
 use vf::{Attach, Attached};
 
 use crate::address;
@@ -44,6 +44,10 @@ impl<L: Links> Sriov<'_, L> {
             .and_then(|()| self.host.confirm(config.device, &owner).map_err(|error| of_vf(&error)));
         if let Err(error) = outcome {
             return Err(self.undo(args, stdin, &conf, &attached, &owner, error));
+        }
+        if let Some(ifindex) = attached.ifindex {
+            let is_up = attached.pf_carrier && config.wanted.link_state != Some(LinkState::Disable);
+            address::announce(&self.host.links, netns, ifindex, &result, is_up);
         }
         if result.dns.is_empty() {
             result.dns = config.dns;

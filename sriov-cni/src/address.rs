@@ -2,11 +2,18 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cni::AddResult;
 use netlink::{Links, Route};
 
 use crate::error::{POD_REFUSED, chain};
+
+/// How long a carrier is waited for before the addresses are announced: without it, nobody hears them.
+const CARRIER: Duration = Duration::from_millis(200);
+
+/// How long it's waited for where it's certain to come, since the PF has one: an igbvf takes two seconds.
+const CERTAIN_CARRIER: Duration = Duration::from_secs(5);
 
 /// How many metrics are tried for a route that the pod has already by another interface.
 const METRICS: u32 = 64;
@@ -33,6 +40,29 @@ fn set<L: Links>(links: &L, netns: &Path, ifindex: u32, result: &AddResult) -> R
         add_route(links, &namespace, &route)?;
     }
     Ok(())
+}
+
+/// Announces the addresses, so that neighbours forget who had them before.
+///
+/// The pod is attached whether they hear it or not, and there's nobody to tell an error to: without a carrier they
+/// find out by themselves, only later.
+pub(crate) fn announce<L: Links>(
+    links: &L,
+    netns: &Path,
+    ifindex: u32,
+    result: &AddResult,
+    carrier_is_certain: bool,
+) {
+    let limit = if carrier_is_certain { CERTAIN_CARRIER } else { CARRIER };
+    let addresses: Vec<IpAddr> = result.ips.iter().map(|ip| ip.address.addr()).collect();
+    let tell = || {
+        let namespace = links.open(netns)?;
+        links.wait_carrier(&namespace, ifindex, Instant::now() + limit)?;
+        links.announce(&namespace, ifindex, &addresses)
+    };
+    if !addresses.is_empty() {
+        drop(tell());
+    }
 }
 
 /// The routes as the kernel takes them. One without a next hop goes by the gateway of the first address of its

@@ -47,6 +47,10 @@ pub enum Verb {
     RemoveRoute,
     /// Be told of changes of links.
     Events,
+    /// Let the kernel announce a link's addresses.
+    SetAnnounce,
+    /// Announce a link's addresses.
+    Announce,
     /// Read whether RDMA devices belong to one namespace each.
     RdmaMode,
     /// Read RDMA devices.
@@ -67,6 +71,7 @@ impl Verb {
             | Self::Addresses
             | Self::Routes
             | Self::Events
+            | Self::Announce
             | Self::RdmaMode
             | Self::RdmaDevices => false,
             Self::SetVf
@@ -82,6 +87,7 @@ impl Verb {
             | Self::AddAddress
             | Self::AddRoute
             | Self::RemoveRoute
+            | Self::SetAnnounce
             | Self::MoveRdma
             | Self::RenameRdma => true,
         }
@@ -110,6 +116,8 @@ impl fmt::Display for Verb {
             Self::AddRoute => "add the route",
             Self::RemoveRoute => "remove the route",
             Self::Events => "be told of changes of",
+            Self::SetAnnounce => "let the kernel announce",
+            Self::Announce => "announce",
             Self::RdmaMode => "read the RDMA mode of",
             Self::RdmaDevices => "read the RDMA devices of",
             Self::MoveRdma => "move the RDMA device",

@@ -4,6 +4,7 @@ mod rdma;
 pub(crate) mod request;
 
 use std::ffi::OsStr;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use ipnet::IpNet;
 use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use nix::errno::Errno;
 
+use crate::announce;
 use crate::attributes::{Link, NamespaceId, Route, VfChange, VfConfig};
 use crate::client::{DUMP_TRIES, Failure, Message};
 use crate::error::{Error, Verb};
@@ -26,6 +28,9 @@ use request::{
     RTM_DELLINK, RTM_DELLINKPROP, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR,
     RTM_NEWLINK, RTM_NEWROUTE, RTM_SETLINK,
 };
+
+/// The ARP hardware type of Ethernet.
+const ETHERNET: u16 = 1;
 
 /// The links of this machine.
 #[derive(Debug)]
@@ -299,6 +304,42 @@ impl Links for Kernel {
         change(namespace, Question::new(Verb::RemoveRoute, target), RTM_DELROUTE, &message)
     }
 
+    fn set_announce(&self, namespace: &Namespace, ifindex: u32) -> Result<(), Error> {
+        let question = Question::of_link(Verb::SetAnnounce, ifindex, namespace);
+        let link = self.existing_link(namespace, ifindex, Verb::SetAnnounce)?;
+        let set = namespace.run(|| {
+            announce::set(&link.name);
+            Ok(())
+        });
+        set.map_err(|source| question.failed(Failure::Socket(source)))
+    }
+
+    fn announce(
+        &self,
+        namespace: &Namespace,
+        ifindex: u32,
+        addresses: &[IpAddr],
+    ) -> Result<Vec<IpAddr>, Error> {
+        let question = || Question::of_link(Verb::Announce, ifindex, namespace);
+        let link = self.existing_link(namespace, ifindex, Verb::Announce)?;
+        let Some(mac) = link.mac.filter(|mac| mac.is_unicast() && link.hardware == ETHERNET) else {
+            return Ok(Vec::new());
+        };
+        let read = |payload: &[u8]| Ok((view::address(payload)?, view::is_settled(payload)));
+        let kinds = (RTM_GETADDR, RTM_NEWADDR);
+        let present = list(namespace, question(), kinds, &request::addresses(ifindex), read)?;
+        let is_announceable = |address: &IpAddr| {
+            present
+                .iter()
+                .any(|((of, net), is_settled)| *of == ifindex && *is_settled && net.addr() == *address)
+        };
+        let announced: Vec<IpAddr> = addresses.iter().copied().filter(is_announceable).collect();
+        let frames: Vec<Vec<u8>> = announced.iter().map(|address| announce::frame(mac, *address)).collect();
+        let sent = namespace.run(|| announce::send_all(ifindex, &frames));
+        sent.map_err(|source| question().failed(Failure::Socket(source)))?;
+        Ok(announced)
+    }
+
     fn events(&self, namespaces: &[&Namespace]) -> Result<KernelEvents, Error> {
         KernelEvents::open(namespaces)
     }
@@ -321,6 +362,11 @@ impl Links for Kernel {
 }
 
 impl Kernel {
+    fn existing_link(&self, namespace: &Namespace, ifindex: u32, verb: Verb) -> Result<Link, Error> {
+        let Question { verb, target } = Question::of_link(verb, ifindex, namespace);
+        self.link(namespace, ifindex)?.ok_or(Error::Absent { verb, target })
+    }
+
     /// Returns a link whose move failed half way. What can't be returned is found by its device.
     fn move_back(&self, from: &Namespace, to: &Namespace, before: &Link, new_name: &IfName) {
         let same = |link: &Link| link.device == before.device && link.mac == before.mac;

@@ -2,6 +2,7 @@
 //!
 //! [`Links`] has the verbs, in the field's own words; [`Kernel`] does them. Nothing of netlink's wire format shows.
 
+mod announce;
 mod attributes;
 mod client;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Instant;
 
@@ -115,6 +116,21 @@ pub trait Links: Debug + Send + Sync {
 
     /// Removes a route; what is `None` in it isn't compared. `ESRCH` when there's none.
     fn remove_route(&self, namespace: &Self::Namespace, route: &Route) -> Result<(), Error>;
+
+    /// Lets the kernel announce a link's addresses by itself when its MAC changes, it's set up, or an IPv6 address
+    /// of it turns out to be nobody else's; and use those IPv6 addresses at once that it makes itself. A kernel that
+    /// can't, doesn't. It ends when the link moves.
+    fn set_announce(&self, namespace: &Self::Namespace, ifindex: u32) -> Result<(), Error>;
+
+    /// Announces those of some addresses that a link has, so that its neighbours forget who had them before; returns
+    /// which. None when it has no Ethernet address. An IPv6 address that's still checked for duplicates is left to
+    /// the kernel: see [`Links::set_announce`].
+    fn announce(
+        &self,
+        namespace: &Self::Namespace,
+        ifindex: u32,
+        addresses: &[IpAddr],
+    ) -> Result<Vec<IpAddr>, Error>;
 
     /// Begins to note the changes of links in some namespaces. Who looks after this, and waits between looks, misses
     /// none; but what a driver changes without telling (as a VF's MAC that comes from its PF) is no event.

@@ -7,7 +7,7 @@ mod vf;
 
 pub(crate) use link::link;
 pub(crate) use rdma::{rdma_device, rdma_mode};
-pub(crate) use route::{address, routes};
+pub(crate) use route::{address, is_settled, routes};
 pub(crate) use vf::vfs;
 
 #[cfg(test)]

@@ -101,7 +101,13 @@ impl<'a, L: Links> OnTheWay<'a, L> {
         let (Some(here), Some(ifindex)) = (here, self.seen.ifindex) else { return Ok(()) };
         match step {
             Step::Down => links.set_up(here, ifindex, false),
-            Step::Up => links.set_up(here, ifindex, true),
+            Step::Up => {
+                if self.seen.situation.place == Place::Pod {
+                    // Before it's up, so that its own addresses are under it too. No pod is refused for it.
+                    drop(links.set_announce(here, ifindex));
+                }
+                links.set_up(here, ifindex, true)
+            }
             Step::RemoveUpper { ifindex, .. } => match links.remove_link(here, *ifindex) {
                 Err(error) if error.is_gone() => Ok(()),
                 removed => removed,

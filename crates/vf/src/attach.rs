@@ -58,6 +58,8 @@ pub struct Attached {
     pub mac: Option<MacAddr>,
     /// Its MTU in bytes; without an interface the PF's.
     pub mtu: Option<u32>,
+    /// Whether its PF is in sight and has a carrier: then the VF gets one too, unless its link state is *disable*.
+    pub pf_carrier: bool,
     /// What became of the VF's baseline.
     pub baseline: Freshness,
 }
@@ -302,6 +304,7 @@ fn attached(pci: PciAddress, seen: &Seen, baseline: Freshness) -> Attached {
         ifindex: seen.ifindex,
         mac: netdev.as_ref().map_or(admin_mac, |netdev| netdev.mac),
         mtu: netdev.as_ref().map(|netdev| netdev.mtu).or_else(|| seen.pf.as_ref().map(|pf| pf.mtu)),
+        pf_carrier: seen.pf.as_ref().is_some_and(|pf| pf.carrier),
         baseline,
     }
 }

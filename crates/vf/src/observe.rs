@@ -31,6 +31,7 @@ pub(crate) struct PfLink {
     pub(crate) ifindex: u32,
     pub(crate) name: String,
     pub(crate) mtu: u32,
+    pub(crate) carrier: bool,
     pub(crate) infiniband: bool,
     pub(crate) driver: String,
     /// The VF's index below it.
@@ -118,6 +119,7 @@ impl<L: Links> Host<L> {
             ifindex: link.index,
             name: link.name.clone(),
             mtu: link.mtu,
+            carrier: link.carrier,
             infiniband: link.hardware == Link::INFINIBAND,
             driver,
             vf: vf.index,

@@ -1,7 +1,7 @@
 //! ADD.
 
 use cni::{Command, Version};
-use netlink::{Links, Route};
+use netlink::{Errno, Links, Route, Verb};
 use rstest::rstest;
 use vf::State;
 
@@ -240,4 +240,38 @@ fn the_pod_is_in_the_ledger_for_a_person_to_read() {
     let state = machine.state().unwrap();
     let pod = state.claim().unwrap().pod.as_ref().unwrap();
     assert_eq!((pod.namespace.as_str(), pod.name.as_str(), &pod.uid), ("a", "b", &None));
+}
+
+#[test]
+fn its_addresses_are_announced_once_it_is_up_and_confirmed() {
+    let machine = Machine::igb();
+    machine.add(1, &machine.conf_with_ipam("")).unwrap();
+    let verbs: Vec<Verb> = machine.links.journal().into_iter().map(|call| call.verb).collect();
+    let place = |verb| verbs.iter().position(|other| *other == verb).unwrap();
+    assert!(place(Verb::SetAnnounce) < place(Verb::SetUp), "{verbs:?}");
+    assert_eq!(verbs.last(), Some(&Verb::Announce));
+    let call = machine.links.journal().pop().unwrap();
+    assert!(call.target.contains("10.100.0.10") && call.target.contains("fd00::10"), "{call:?}");
+}
+
+#[rstest]
+#[case::without_addresses("", 0)]
+#[case::without_a_carrier(r#""ipam":{"type":"scripted"},"#, 1)]
+fn an_add_succeeds_whoever_hears_of_it(#[case] more: &str, #[case] announcements: usize) {
+    let machine = Machine::igb();
+    machine.links.plug(&machine.vf().to_string(), false);
+    machine.add(1, &machine.conf(more)).unwrap();
+    let journal = machine.links.journal();
+    assert_eq!(journal.iter().filter(|call| call.verb == Verb::Announce).count(), announcements);
+}
+
+#[rstest]
+#[case(Verb::SetAnnounce)]
+#[case(Verb::Events)]
+#[case(Verb::Announce)]
+fn an_add_succeeds_also_if_its_addresses_cannot_be_announced(#[case] verb: Verb) {
+    let machine = Machine::igb();
+    machine.links.fail_on(verb, 1, Errno::EPERM);
+    machine.add(1, &machine.conf_with_ipam(EVERYTHING)).unwrap();
+    assert!(matches!(machine.state(), Some(State::Attached { .. })));
 }

@@ -3,6 +3,8 @@
 //! `ip` is what tells how a VF looks, before ADD, after ADD and after DEL: nothing of ours takes part in that.
 
 #[cfg(test)]
+mod announce;
+#[cfg(test)]
 mod attributes;
 #[cfg(test)]
 mod existing;

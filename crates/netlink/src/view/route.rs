@@ -13,6 +13,10 @@ use crate::wire::{Attributes, ip_of, u16_of, u32_of};
 const ADDRESS_HEADER: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_OPTIMISTIC: u32 = 0x04;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
 
 const ROUTE_HEADER: usize = 12;
 const RTA_DST: u16 = 1;
@@ -48,6 +52,16 @@ pub(crate) fn address(payload: &[u8]) -> Result<(u32, IpNet), String> {
     let address = own.or(peer).ok_or("an address message without an address")?;
     let net = IpNet::new(address, header.prefix_len).map_err(|error| error.to_string())?;
     Ok((header.index, net))
+}
+
+/// Whether the address that a message is about is free to be used without reserve: not being checked for duplicates,
+/// nor found to be one.
+pub(crate) fn is_settled(payload: &[u8]) -> bool {
+    let attributes = Attributes::new(payload.get(ADDRESS_HEADER..).unwrap_or_default()).map_while(Result::ok);
+    let long = attributes.filter(|it| it.kind == IFA_FLAGS).find_map(|it| u32_of(it.value));
+    // The header has room for the lowest eight only, which are all that count here.
+    let flags = long.or(payload.get(2).copied().map(u32::from)).unwrap_or_default();
+    flags & (IFA_F_OPTIMISTIC | IFA_F_DADFAILED | IFA_F_TENTATIVE) == 0
 }
 
 /// The unicast routes that a message is about: one per next hop, none when it's about something else.

@@ -4,6 +4,7 @@
 //! makes a test of each.
 
 mod addressing;
+mod announcing;
 mod events;
 mod large;
 mod moving;
@@ -18,6 +19,7 @@ pub use addressing::{
     addresses_are_read_back, carrier_comes_with_the_peer, carrier_of_nothing_is_gone, routes_are_read_back,
     routes_need_a_link_that_is_up,
 };
+pub use announcing::{nothing_is_announced_by_a_link_that_is_gone, what_a_link_has_is_announced};
 pub use events::{
     a_burst_of_changes_is_told, a_change_before_the_wait_is_told, a_change_ends_a_wait,
     the_namespaces_that_were_named_are_watched,
@@ -255,7 +257,8 @@ macro_rules! links_contract {
             routes_need_a_link_that_is_up, carrier_comes_with_the_peer, carrier_of_nothing_is_gone,
             a_change_ends_a_wait, a_change_before_the_wait_is_told,
             the_namespaces_that_were_named_are_watched, a_burst_of_changes_is_told,
-            rdma_is_read_also_where_there_is_none
+            rdma_is_read_also_where_there_is_none,
+            what_a_link_has_is_announced, nothing_is_announced_by_a_link_that_is_gone
         );
     };
     (@module $module:ident, $make:expr, $($check:ident),+) => {

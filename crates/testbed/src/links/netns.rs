@@ -101,6 +101,11 @@ impl KernelBench {
         let directory = tempfile::tempdir().map_err(NetnsError::Start)?;
         Ok(Self { kernel, host, others: Mutex::default(), directory })
     }
+
+    /// The namespace that's the host's here.
+    pub const fn host(&self) -> &NamedNamespace {
+        &self.host
+    }
 }
 
 impl Bench for KernelBench {

@@ -1,6 +1,7 @@
 //! The verbs on the double.
 
 use std::ffi::OsStr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
@@ -102,8 +103,7 @@ impl World {
             return Err(Errno::ENETDOWN);
         }
         if let Some(gateway) = route.gateway {
-            let link_local =
-                matches!(gateway, std::net::IpAddr::V6(address) if address.is_unicast_link_local());
+            let link_local = matches!(gateway, IpAddr::V6(address) if address.is_unicast_link_local());
             if !link_local && !self.connected(space).any(|on_link| on_link.dst.contains(&gateway)) {
                 return Err(if gateway.is_ipv4() { Errno::ENETUNREACH } else { Errno::EHOSTUNREACH });
             }
@@ -353,6 +353,24 @@ impl Links for FakeLinks {
             }
             (_, _) => Err(Error::refused(Verb::RemoveRoute, target, Errno::ESRCH, None)),
         }
+    }
+
+    fn set_announce(&self, namespace: &FakeNamespace, ifindex: u32) -> Result<()> {
+        self.alter(Verb::SetAnnounce, namespace, ifindex, "", |_world, _id| Ok(()))
+    }
+
+    fn announce(&self, namespace: &FakeNamespace, ifindex: u32, addresses: &[IpAddr]) -> Result<Vec<IpAddr>> {
+        let target = target(ifindex, &format!("{addresses:?}"));
+        let world = self.enter(Verb::Announce, &target)?;
+        let id = world.find(namespace.pin.ino, ifindex);
+        let Some(port) = id.and_then(|id| world.ports.get(&id)) else {
+            return Err(Error::Absent { verb: Verb::Announce, target });
+        };
+        if !port.up {
+            return Err(Error::refused(Verb::Announce, target, Errno::ENETDOWN, None));
+        }
+        let has = |address: &&IpAddr| port.addresses.iter().any(|net| net.addr() == **address);
+        Ok(addresses.iter().filter(has).copied().collect())
     }
 
     fn events(&self, namespaces: &[&FakeNamespace]) -> Result<FakeEvents> {

@@ -71,7 +71,7 @@ fn nothing_asked_means_nothing_set() {
     assert!(machine.links.changes().iter().all(|call| call.verb != Verb::SetVf));
     // One message moves, renames and sets the MTU; another sets it up.
     let verbs: Vec<Verb> = machine.links.changes().iter().map(|call| call.verb).collect();
-    assert_eq!(verbs, [Verb::Move, Verb::SetUp]);
+    assert_eq!(verbs, [Verb::Move, Verb::SetAnnounce, Verb::SetUp]);
     machine.detach(1).unwrap();
     assert_eq!(machine.look(machine.vf()), before);
 }
