@@ -11,12 +11,20 @@ mod existing;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
 mod node;
 #[cfg(test)]
+mod peer;
+#[cfg(test)]
 mod reset;
 #[cfg(test)]
+mod sight;
+#[cfg(test)]
 mod traffic;
+#[cfg(test)]
+mod versions;
