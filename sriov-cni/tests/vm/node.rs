@@ -197,7 +197,7 @@ impl Call<'_> {
             .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
+            .stderr(Stdio::piped());
         command
     }
 
@@ -216,7 +216,9 @@ impl Call<'_> {
 
 /// What a call prints, as a result or as an error.
 pub(crate) fn outcome(child: Child) -> Result<Value, Value> {
-    let Output { status, stdout, .. } = child.wait_with_output().unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    // Shown where the test fails.
+    eprint!("{}", String::from_utf8_lossy(&stderr));
     let text = String::from_utf8(stdout).unwrap();
     let parsed = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
     if status.success() { Ok(parsed) } else { Err(parsed) }
