@@ -156,7 +156,7 @@ const REFUSED: &[(&str, &str, u64)] = &[
     (r#","dns":"10.0.0.1""#, "dns", 6),
     (r#","ipam":[]"#, "ipam", 6),
     (r#","ipam":{"type":"nowhere"},"vlan":5"#, "nowhere", 102),
-    (r#","ipam":{"type":"../bin/host-local"}"#, "host-local", 102),
+    (r#","ipam":{"type":"../bin/host-local"}"#, "host-local", 7),
     (r#","ipam":{"type":"static","addresses":[]},"vlan":5"#, "static", 7),
     (r#","name":"../blue""#, "name", 7),
     (r#","name":"""#, "name", 7),
