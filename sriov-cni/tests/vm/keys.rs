@@ -304,9 +304,9 @@ fn arguments_that_nobody_knows_are_refused_unless_they_may_be_ignored() {
     }
 }
 
-/// Each attribute with each other one, on an interface and on vfio.
+/// None, each alone, each with each other one, and all, on an interface and on vfio.
 #[test]
-fn every_combination_of_attributes_is_set_and_given_back() {
+fn attributes_are_set_and_given_back_in_any_pair_and_all_together() {
     let parts = [
         r#","mac":"02:00:00:00:0e:21""#,
         r#","vlan":77,"vlanQoS":2"#,
@@ -321,7 +321,8 @@ fn every_combination_of_attributes_is_set_and_given_back() {
             Sysfs::host().bind(&vf.pci, &Driver::Named("vfio-pci".to_owned())).unwrap();
         }
         let (before, pod) = (vf.look(), Pod::new("combined"));
-        for chosen in 0..1_u32 << (parts.len() - usize::from(vfio)) {
+        let all = (1_u32 << (parts.len() - usize::from(vfio))) - 1;
+        for chosen in (0..=all).filter(|chosen| chosen.count_ones() <= 2 || *chosen == all) {
             let has = |part: usize| chosen & 1 << part != 0;
             let more: String = (0..parts.len()).filter(|part| has(*part)).map(|part| parts[part]).collect();
             let conf = vf.conf(&more);
