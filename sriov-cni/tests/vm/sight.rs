@@ -62,6 +62,10 @@ fn an_interface_without_a_pf_in_sight_is_attached_and_given_back(
     let vf = vf(1, 6);
     let whole: View = vf.look();
     let away = Away::send(vf);
+    // Moved, the PF was reset, and answers no VF that hasn't been reset since: igbvf is, when it's set down.
+    let name = vf.home_name().unwrap();
+    ip(&["link", "set", &name, "up"]);
+    ip(&["link", "set", &name, "down"]);
     let before = look(vf);
     let home = before.0.clone().unwrap();
     let pod = Pod::new("sight");
