@@ -86,6 +86,24 @@ fn routes(result: &AddResult, ifindex: u32) -> Vec<Route> {
         .collect()
 }
 
+/// The routes of a result that aren't among those of the pod.
+///
+/// Metric and table count where the result names them. Without, ADD may have had to choose another metric, and a later
+/// plugin of the chain may have moved the route into a table of its own.
+pub(crate) fn missing_routes(result: &AddResult, ifindex: u32, present: &[Route]) -> Vec<Route> {
+    let is_met = |wanted: Option<u32>, found: Option<u32>| wanted.is_none() || wanted == found;
+    let is_there = |wanted: &Route| {
+        present.iter().any(|found| {
+            found.dst == wanted.dst.trunc()
+                && found.ifindex == ifindex
+                && found.gateway == wanted.gateway
+                && is_met(wanted.priority, found.priority)
+                && is_met(wanted.table, found.table)
+        })
+    };
+    routes(result, ifindex).into_iter().filter(|route| !is_there(route)).collect()
+}
+
 /// Adds a route. Where the pod has another one to the same destination (a default route by its first interface),
 /// and the network asks for no metric, it gets the next higher one, so that the pod's own stays the preferred one.
 fn add_route<L: Links>(links: &L, namespace: &L::Namespace, route: &Route) -> Result<(), netlink::Error> {

@@ -1,7 +1,8 @@
 //! CHECK, GC and STATUS.
 
 use cni::{Args, Command, Version};
-use netlink::{Links, MacAddr};
+use netlink::{Links, MacAddr, Route};
+use rstest::rstest;
 use sriov_cni::error::CHECK_DIFFERS;
 
 use crate::machine::{EVERYTHING, Machine, pod};
@@ -44,6 +45,62 @@ fn check_finds_a_missing_address_and_a_missing_result() {
     assert!(error.msg.contains("10.100.0.11/24"), "{error}");
     let error = machine.sriov().check(&machine.args(Command::Check, 1), &machine.conf("")).unwrap_err();
     assert!(error.msg.contains("prevResult"), "{error}");
+}
+
+#[rstest]
+#[case("10.200.0.0/16", "the route 10.200.0.0/16 via 10.100.0.1")]
+#[case("10.201.0.0/16", "the route 10.201.0.0/16 via 10.100.0.254")]
+fn check_finds_a_missing_route(#[case] dst: &str, #[case] text: &str) {
+    let machine = Machine::igb();
+    let conf = with_result(&machine);
+    let args = machine.args(Command::Check, 1);
+    machine.sriov().check(&args, &conf).unwrap();
+    let namespace = machine.links.open(&pod(1)).unwrap();
+    let routes = machine.links.routes(&namespace).unwrap();
+    let route = routes.iter().find(|route| route.dst.to_string() == dst).unwrap();
+    machine.links.remove_route(&namespace, route).unwrap();
+    let error = machine.sriov().check(&args, &conf).unwrap_err();
+    assert_eq!(error.code, CHECK_DIFFERS);
+    assert!(error.msg.ends_with(&format!("lacks {text}")), "{error}");
+
+    // By another gateway it isn't the same.
+    let gateway = Some("10.100.0.99".parse().unwrap());
+    machine.links.add_route(&namespace, &Route { gateway, ..route.clone() }).unwrap();
+    machine.sriov().check(&args, &conf).unwrap_err();
+}
+
+const MORE_ROUTES: &str = r#"{"cniVersion":"1.1.0","ips":[{"address":"10.1.0.2/24","gateway":"10.1.0.1"}],
+    "routes":[{"dst":"0.0.0.0/0"},{"dst":"10.2.0.0/16","priority":7,"table":1000}]}"#;
+
+/// What ADD chose itself isn't held against it, what the network asked for is.
+#[rstest]
+#[case::as_added(None, true)]
+#[case::default_with_another_metric(Some(("0.0.0.0/0", Some(900), None)), true)]
+#[case::default_in_another_table(Some(("0.0.0.0/0", None, Some(100))), true)]
+#[case::another_metric_than_asked_for(Some(("10.2.0.0/16", Some(8), Some(1000))), false)]
+#[case::another_table_than_asked_for(Some(("10.2.0.0/16", Some(7), Some(1001))), false)]
+fn check_compares_metric_and_table_where_they_were_asked_for(
+    #[case] changed: Option<(&str, Option<u32>, Option<u32>)>,
+    #[case] agrees: bool,
+) {
+    let machine = Machine::igb();
+    machine.put("answer", MORE_ROUTES);
+    // The pod has a default route already, so that ADD has to choose another metric.
+    machine.links.add_veth(&pod(1), "eth0", "peer");
+    let namespace = machine.links.open(&pod(1)).unwrap();
+    let eth0 = machine.links.link_named(&namespace, "eth0").unwrap().unwrap().index;
+    machine.links.set_up(&namespace, eth0, true).unwrap();
+    machine.links.add_route(&namespace, &Route::new("0.0.0.0/0".parse().unwrap(), None, eth0)).unwrap();
+    let conf = with_result(&machine);
+    if let Some((dst, priority, table)) = changed {
+        let routes = machine.links.routes(&namespace).unwrap();
+        let ours = |route: &&Route| route.dst.to_string() == dst && route.ifindex != eth0;
+        let route = routes.iter().find(ours).unwrap();
+        machine.links.remove_route(&namespace, route).unwrap();
+        machine.links.add_route(&namespace, &Route { priority, table, ..route.clone() }).unwrap();
+    }
+    let checked = machine.sriov().check(&machine.args(Command::Check, 1), &conf);
+    assert_eq!(checked.is_ok(), agrees, "{checked:?}");
 }
 
 #[test]
