@@ -24,7 +24,7 @@ pub struct Owner {
     pub ifname: String,
 }
 
-/// A network namespace at the time of a claim. The path alone isn't enough: it can be reused.
+/// A network namespace at the time of a claim. The path alone isn't enough: it can be reused, and so can the inode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceRecord {
@@ -34,6 +34,9 @@ pub struct NamespaceRecord {
     pub dev: u64,
     /// Its inode.
     pub ino: u64,
+    /// The kernel's number for it, which none after it gets; unknown before Linux 5.14.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
 }
 
 /// The pod behind an owner, for a person to read.

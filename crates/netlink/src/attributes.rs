@@ -217,18 +217,26 @@ impl Route {
     }
 }
 
-/// Which network namespace: the device and inode of its file, which outlive any path to it and aren't reused while
-/// it's open.
+/// Which network namespace.
+///
+/// The next one to be made usually gets the inode of the one that ended last, so an inode tells namespaces apart only
+/// while both are there. The cookie tells them apart for as long as the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NamespaceId {
     /// The device number of the kernel's namespace file system.
     pub dev: u64,
     /// The inode number in it.
     pub ino: u64,
+    /// The kernel's number for it, which none after it gets. Linux has it since 5.14 (`SO_NETNS_COOKIE`,
+    /// net/core/sock.c).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
 }
 
-impl fmt::Display for NamespaceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.dev, self.ino)
+impl NamespaceId {
+    /// Whether both may be of one namespace. Where a cookie isn't known, the inode has to do.
+    pub fn is(self, other: Self) -> bool {
+        let known = self.cookie.zip(other.cookie);
+        (self.dev, self.ino) == (other.dev, other.ino) && known.is_none_or(|(one, other)| one == other)
     }
 }

@@ -7,8 +7,11 @@ use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
-use nix::libc::{MSG_PEEK, MSG_TRUNC};
-use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use nix::libc::{self, MSG_PEEK, MSG_TRUNC};
+use nix::sys::socket::{
+    getsockopt, setsockopt,
+    sockopt::{GetStruct, ReceiveTimeout},
+};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::refusal::{self, Refusal};
@@ -53,6 +56,12 @@ pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
 }
 
+/// The cookie of a socket's network namespace.
+#[derive(Clone, Copy, Debug)]
+struct NetnsCookie;
+
+nix::getsockopt_impl!(NetnsCookie, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, u64, GetStruct<u64>);
+
 #[derive(Debug)]
 pub(crate) struct Client {
     socket: Socket,
@@ -75,6 +84,14 @@ impl Client {
         drop(socket.set_netlink_get_strict_chk(true));
         set_timeout(&socket, ANSWER_TIME)?;
         Ok(Self { socket, sequence: 0 })
+    }
+
+    /// The number of the namespace that it's in, which no other gets while the machine runs; none before Linux 5.14.
+    pub(crate) fn namespace_cookie(&self) -> io::Result<Option<u64>> {
+        match getsockopt(&self.socket, NetnsCookie) {
+            Err(Errno::ENOPROTOOPT) => Ok(None),
+            got => Ok(Some(got?)),
+        }
     }
 
     /// Asks for one thing, or for a change, and returns what's told before it's acknowledged.

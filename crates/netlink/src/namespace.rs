@@ -49,12 +49,13 @@ impl Namespace {
         if fstatfs(&file).map_err(|errno| unusable(errno.into()))?.filesystem_type() != NSFS_MAGIC {
             return Err(gone());
         }
-        let id = id_of(&file).map_err(unusable)?;
-        let client = match run_in(&file, id, Client::open) {
+        let client = match run_in(&file, Client::open) {
             // It's a namespace, but of another kind.
             Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => return Err(gone()),
             made => made.map_err(unusable)?,
         };
+        let (dev, ino) = inode(&file).map_err(unusable)?;
+        let id = NamespaceId { dev, ino, cookie: client.namespace_cookie().map_err(unusable)? };
         Ok(Self { path: path.to_owned(), file, id, client: Mutex::new(client) })
     }
 
@@ -79,7 +80,7 @@ impl Namespace {
 
     /// Runs something short in it that makes a socket, on a thread of its own: nothing that could wait for long.
     pub(crate) fn run<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-        run_in(&self.file, self.id, make)
+        run_in(&self.file, make)
     }
 }
 
@@ -90,20 +91,16 @@ fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-fn id_of(file: &File) -> io::Result<NamespaceId> {
+fn inode(file: &File) -> io::Result<(u64, u64)> {
     let metadata = file.metadata()?;
-    Ok(NamespaceId { dev: metadata.dev(), ino: metadata.ino() })
+    Ok((metadata.dev(), metadata.ino()))
 }
 
-fn run_in<T: Send>(
-    file: &File,
-    id: NamespaceId,
-    make: impl FnOnce() -> io::Result<T> + Send,
-) -> io::Result<T> {
+fn run_in<T: Send>(file: &File, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("namespace".to_owned()).spawn_scoped(scope, || {
             // Entering even one's own namespace takes privileges.
-            if id_of(&File::open("/proc/thread-self/ns/net")?)? != id {
+            if inode(&File::open("/proc/thread-self/ns/net")?)? != inode(file)? {
                 enter(file)?;
             }
             make()

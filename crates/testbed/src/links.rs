@@ -16,6 +16,7 @@ mod fault;
 mod model;
 pub mod netns;
 mod rdma;
+mod space;
 mod verbs;
 mod world;
 
@@ -30,7 +31,8 @@ pub use events::FakeEvents;
 pub use fault::Call;
 pub use model::{AdminMac, Attribute, DriverModel};
 
-use world::{Cable, NSFS_DEV, Pf, Pin, Vf, World};
+use space::Pin;
+use world::{Cable, Pf, Vf, World};
 
 /// An in-memory machine's links. Clones are the same machine.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ pub struct FakeNamespace {
 impl FakeNamespace {
     /// Which it is.
     pub fn id(&self) -> NamespaceId {
-        NamespaceId { dev: NSFS_DEV, ino: self.pin.ino }
+        self.pin.id()
     }
 }
 
@@ -64,14 +66,15 @@ impl FakeLinks {
     /// A machine with a host namespace at `/proc/1/ns/net` and no links.
     pub fn new() -> Self {
         let world = Arc::new(Mutex::new(World::default()));
-        let (ino, changed) = {
+        let (space, ino, changed) = {
             let mut world = world.lock().expect("nobody else has it");
-            world.host = world.add_space();
-            (world.host, Arc::clone(&world.changed))
+            let (space, ino) = world.add_space();
+            world.host = space;
+            (space, ino, Arc::clone(&world.changed))
         };
         let path = PathBuf::from("/proc/1/ns/net");
         // The host's namespace is never dropped: its pin knows no world.
-        let pin = Arc::new(Pin { ino, world: std::sync::Weak::new() });
+        let pin = Arc::new(Pin { space, ino, world: std::sync::Weak::new() });
         world.lock().expect("nobody else has it").paths.insert(path.clone(), Some(Arc::clone(&pin)));
         Self { world, changed, host: FakeNamespace { pin, path } }
     }
@@ -116,8 +119,9 @@ impl FakeLinks {
     /// Makes a namespace and a path to it.
     pub fn add_namespace(&self, path: impl Into<PathBuf>) -> NamespaceId {
         let mut world = self.world();
-        let pin = Arc::new(Pin { ino: world.add_space(), world: Arc::downgrade(&self.world) });
-        let id = NamespaceId { dev: NSFS_DEV, ino: pin.ino };
+        let (space, ino) = world.add_space();
+        let pin = Arc::new(Pin { space, ino, world: Arc::downgrade(&self.world) });
+        let id = pin.id();
         let replaced = world.paths.insert(path.into(), Some(pin));
         // A pin's end locks the world.
         drop(world);
@@ -141,7 +145,7 @@ impl FakeLinks {
     /// Adds a veth pair, both ends in the namespace at `path`.
     pub fn add_veth(&self, path: &Path, name: &str, peer: &str) {
         let mut world = self.world();
-        let space = world.paths.get(path).and_then(Option::as_ref).expect("a namespace is there").ino;
+        let space = world.paths.get(path).and_then(Option::as_ref).expect("a namespace is there").space;
         let (one, _) = world.add_port(name, space);
         let (two, port) = world.add_port(peer, space);
         port.cable = Cable::Peer(one);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ledger::{Locked, NamespaceRecord, Owner, Pod};
+use ledger::{Locked, Owner, Pod};
 use netlink::{IfName, Links, MacAddr, VfChange, VlanProto};
 use pci::{PciAddress, Pkey};
 
@@ -12,6 +12,7 @@ use crate::driver;
 use crate::error::Error;
 use crate::existing::{Held, is_of};
 use crate::host::{Host, device};
+use crate::namespace::record_of;
 use crate::observe::{PfLink, Seen};
 use crate::record::{Claim, Freshness, Intent, State};
 use crate::settings::{Difference, Settings, Situation, describe, differences};
@@ -96,11 +97,10 @@ impl<L: Links> Host<L> {
         refuse_unable(pci, request.wanted, &seen)?;
 
         let goal = request.wanted.goal(&baseline.settings, &ifname);
-        let record = NamespaceRecord { path: request.netns.to_owned(), dev: id.dev, ino: id.ino };
         let mut claim = Claim {
             owner: request.owner.clone(),
             resource: prepared.clone().or_else(|| request.resource.map(str::to_owned)),
-            netns: Some(record),
+            netns: Some(record_of(request.netns, id)),
             pod: request.pod.cloned(),
             wanted: Intent { wanted: request.wanted.clone(), baseline, existing: Vec::new() },
         };

@@ -27,11 +27,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ledger::{NamespaceRecord, Owner};
-use netlink::Links;
+use netlink::{Links, NamespaceId};
 use pci::{PciAddress, USERSPACE_DRIVERS};
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::namespace::record_of;
 use crate::observe::Seen;
 use crate::record::{Baseline, Claim, Intent, State};
 use crate::settings::{Netdev, Place, Settings};
@@ -203,8 +204,7 @@ impl<L: Links> Host<L> {
             Err(source) => return Err(Error::Namespace { path: path.to_owned(), source }),
         };
         let id = id.filter(|id| *id != self.links.id(self.links.host()));
-        let (dev, ino) = id.map_or((0, 0), |id| (id.dev, id.ino));
-        Ok(NamespaceRecord { path: path.to_owned(), dev, ino })
+        Ok(record_of(path, id.unwrap_or(NamespaceId { dev: 0, ino: 0, cookie: None })))
     }
 
     /// What a VF keeps of what it is now, where the files don't say what it was.

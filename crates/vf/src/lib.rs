@@ -18,8 +18,8 @@
 //! - A claim goes when a read-back equals the baseline, and not before. What can't be restored is quarantined with
 //!   a reason; [`Host::attach`] and [`Host::sweep`] try again.
 //! - A VF that the existing SR-IOV plugin gave to a pod is adopted: what that plugin's files say counts as a claim.
-//! - An owner is dead when its network namespace is: no such device and inode at the recorded path, nor under any
-//!   process that we can see, and the interface has come home from it.
+//! - An owner is dead when its network namespace is: it's neither at the recorded path (another one may be, even with
+//!   its inode, but not with its cookie) nor under any process that we can see, and the interface has come home.
 //!
 //! Everything blocks. What is worth telling a caller is in what is returned; what is done on the way is told to
 //! [`Host::witness`].

@@ -10,6 +10,7 @@ use crate::apply::OnTheWay;
 use crate::error::Error;
 use crate::existing::is_of;
 use crate::host::Host;
+use crate::namespace::record_of;
 use crate::record::{Baseline, Claim, State};
 use crate::settings::{Place, Situation, describe, differences};
 use crate::step::{Step, steps_home, without_zero_mac};
@@ -186,8 +187,7 @@ impl<L: Links> Host<L> {
     }
 
     fn record(&self, path: &Path) -> Option<NamespaceRecord> {
-        let id = self.links.id(&self.links.open(path).ok()?);
-        Some(NamespaceRecord { path: path.to_owned(), dev: id.dev, ino: id.ino })
+        Some(record_of(path, self.links.id(&self.links.open(path).ok()?)))
     }
 
     /// Brings a VF to its baseline; says in words what's in the way where it can't.

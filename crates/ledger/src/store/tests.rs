@@ -20,7 +20,12 @@ fn claim() -> Claim<Wanted> {
     Claim {
         owner: Owner { network: "blue".into(), container_id: "c1".into(), ifname: "net1".into() },
         resource: Some("example.com/vfs".into()),
-        netns: Some(NamespaceRecord { path: "/run/netns/a".into(), dev: 4, ino: u64::MAX }),
+        netns: Some(NamespaceRecord {
+            path: "/run/netns/a".into(),
+            dev: 4,
+            ino: u64::MAX,
+            cookie: Some(u64::MAX),
+        }),
         pod: Some(Pod { namespace: "default".into(), name: "web".into(), uid: None }),
         wanted: serde_json::json!({"vlan": 100}),
     }

@@ -13,7 +13,7 @@ mod sriov;
 
 use std::path::{Path, PathBuf};
 
-use netlink::{IfName, Link, Links, MacAddr};
+use netlink::{IfName, Link, Links, MacAddr, NamespaceId};
 
 pub use addressing::{
     addresses_are_read_back, carrier_comes_with_the_peer, carrier_of_nothing_is_gone, routes_are_read_back,
@@ -107,6 +107,19 @@ pub fn ids_tell_namespaces_apart<B: Bench>(bench: &B) {
     assert_eq!(open(&one), open(&one));
     assert_ne!(open(&one), open(&two));
     assert_ne!(open(&one), links.id(links.host()));
+}
+
+/// A namespace that has ended isn't the next one, though that may have its inode.
+pub fn an_id_is_not_used_again<B: Bench>(bench: &B) {
+    let links = bench.links();
+    let mut ids = Vec::<NamespaceId>::new();
+    for _ in 0..20 {
+        let path = bench.add_namespace();
+        let id = links.id(&links.open(&path).expect("the namespace is there"));
+        bench.remove_namespace(&path);
+        assert!(ids.iter().all(|former| !former.is(id)), "{id:?} was one of {ids:?}");
+        ids.push(id);
+    }
 }
 
 /// A link is found by index, name and alternative name, and what isn't there is none.
@@ -246,7 +259,7 @@ pub fn what_is_no_pf_has_no_vfs<B: Bench>(bench: &B) {
 macro_rules! links_contract {
     ($module:ident, $make:expr) => {
         $crate::links_contract!(@module $module, $make,
-            no_namespace_is_gone, ids_tell_namespaces_apart, links_are_found, a_rename_is_read_back,
+            no_namespace_is_gone, ids_tell_namespaces_apart, an_id_is_not_used_again, links_are_found, a_rename_is_read_back,
             an_altname_is_removed, a_mac_is_read_back, an_mtu_is_read_back,
             what_a_link_takes_is_read_back_and_moves_along,
             nothing_can_be_changed_of_a_link_that_is_gone, what_is_no_pf_has_no_vfs,

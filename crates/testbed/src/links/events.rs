@@ -43,5 +43,5 @@ impl LinkEvents for FakeEvents {
 }
 
 fn changes_in(world: &World, namespace: &FakeNamespace) -> u64 {
-    world.spaces.get(&namespace.pin.ino).map_or(0, |space| space.changes)
+    world.spaces.get(&namespace.pin.space).map_or(0, |space| space.changes)
 }

@@ -70,8 +70,8 @@ impl Rdma {
     }
 
     /// A namespace ends: its devices go to the first one.
-    pub(super) fn end_space(&mut self, ino: u64, host: u64) {
-        for device in self.devices.iter_mut().filter(|device| device.space == Some(ino)) {
+    pub(super) fn end_space(&mut self, space: u64, host: u64) {
+        for device in self.devices.iter_mut().filter(|device| device.space == Some(space)) {
             device.space = Some(host);
         }
     }
@@ -125,7 +125,7 @@ impl FakeLinks {
 
     pub(super) fn rdma_devices_in(&self, namespace: &FakeNamespace) -> Result<Vec<RdmaDevice>, Error> {
         let world = self.enter(Verb::RdmaDevices, &namespace.path.display().to_string())?;
-        Ok(world.rdma.seen(namespace.pin.ino))
+        Ok(world.rdma.seen(namespace.pin.space))
     }
 
     pub(super) fn move_rdma_device(
@@ -138,7 +138,7 @@ impl FakeLinks {
         self.alter_rdma(Verb::MoveRdma, from, index, &what, |rdma, place| {
             let exclusive = rdma.mode == Some(RdmaMode::Exclusive);
             let device = rdma.devices.get_mut(place).filter(|device| exclusive && device.movable);
-            device.ok_or(Errno::EOPNOTSUPP)?.space = Some(to.pin.ino);
+            device.ok_or(Errno::EOPNOTSUPP)?.space = Some(to.pin.space);
             Ok(())
         })
     }
@@ -169,7 +169,7 @@ impl FakeLinks {
         alter: impl FnOnce(&mut Rdma, usize) -> Result<(), Errno>,
     ) -> Result<(), Error> {
         let mut world = self.enter(verb, &format!("RDMA device {index} {what}"))?;
-        let Some(place) = world.rdma.find(index, namespace.pin.ino) else {
+        let Some(place) = world.rdma.find(index, namespace.pin.space) else {
             return Err(Error::Absent { verb, target: format!("RDMA device {index}") });
         };
         let name = world.rdma.devices.get(place).map(|device| device.told.name.clone()).unwrap_or_default();

@@ -40,7 +40,7 @@ impl FakeLinks {
     ) -> Result<()> {
         let target = target(ifindex, what);
         let mut world = self.enter(verb, &target)?;
-        let id = world.find(namespace.pin.ino, ifindex);
+        let id = world.find(namespace.pin.space, ifindex);
         let outcome = id.ok_or(Errno::ENODEV).and_then(|id| {
             alter(&mut world, id)?;
             world.show(id);
@@ -155,20 +155,20 @@ impl Links for FakeLinks {
     fn links(&self, namespace: &FakeNamespace) -> Result<Vec<Link>> {
         let world = self.enter(Verb::Links, &namespace.path.display().to_string())?;
         let mut links: Vec<Link> =
-            world.ports_of(namespace.pin.ino).map(|(_, port)| world.link(port)).collect();
+            world.ports_of(namespace.pin.space).map(|(_, port)| world.link(port)).collect();
         links.sort_unstable_by_key(|link| link.index);
         Ok(links)
     }
 
     fn link(&self, namespace: &FakeNamespace, ifindex: u32) -> Result<Option<Link>> {
         let world = self.enter(Verb::Links, &target(ifindex, ""))?;
-        let id = world.find(namespace.pin.ino, ifindex);
+        let id = world.find(namespace.pin.space, ifindex);
         Ok(id.and_then(|id| world.ports.get(&id)).map(|port| world.link(port)))
     }
 
     fn link_named(&self, namespace: &FakeNamespace, name: &str) -> Result<Option<Link>> {
         let world = self.enter(Verb::Links, name)?;
-        let id = world.named(namespace.pin.ino, name);
+        let id = world.named(namespace.pin.space, name);
         Ok(id.and_then(|id| world.ports.get(&id)).map(|port| world.link(port)))
     }
 
@@ -228,7 +228,7 @@ impl Links for FakeLinks {
         self.alter(Verb::Move, from, ifindex, &what, |world, id| {
             let port = world.ports.get(&id).ok_or(Errno::ENODEV)?;
             let own = |other: PortId| other == id;
-            let space = to.pin.ino;
+            let space = to.pin.space;
             let taken = |name: &str| world.named(space, name).is_some_and(|other| !own(other));
             if taken(new_name.as_str()) || port.altnames.iter().filter_map(|alt| alt.to_str()).any(taken) {
                 return Err(Errno::EEXIST);
@@ -314,7 +314,7 @@ impl Links for FakeLinks {
 
     fn addresses(&self, namespace: &FakeNamespace, ifindex: u32) -> Result<Vec<IpNet>> {
         let world = self.enter(Verb::Addresses, &target(ifindex, ""))?;
-        let id = world.find(namespace.pin.ino, ifindex);
+        let id = world.find(namespace.pin.space, ifindex);
         Ok(id.and_then(|id| world.ports.get(&id)).map(|port| port.addresses.clone()).unwrap_or_default())
     }
 
@@ -322,13 +322,13 @@ impl Links for FakeLinks {
         let target = format!("{route:?}");
         let mut world = self.enter(Verb::AddRoute, &target)?;
         world
-            .add_route(namespace.pin.ino, route)
+            .add_route(namespace.pin.space, route)
             .map_err(|errno| Error::refused(Verb::AddRoute, target, errno, None))
     }
 
     fn routes(&self, namespace: &FakeNamespace) -> Result<Vec<Route>> {
         let world = self.enter(Verb::Routes, &namespace.path.display().to_string())?;
-        let space = namespace.pin.ino;
+        let space = namespace.pin.space;
         let added = world.spaces.get(&space).map(|space| space.routes.clone()).unwrap_or_default();
         Ok(world.connected(space).chain(added).collect())
     }
@@ -344,7 +344,7 @@ impl Links for FakeLinks {
                 && same(route.priority, other.priority)
                 && other.table == route.table.or(Some(Route::MAIN_TABLE))
         };
-        let routes = world.spaces.get_mut(&namespace.pin.ino).map(|space| &mut space.routes);
+        let routes = world.spaces.get_mut(&namespace.pin.space).map(|space| &mut space.routes);
         let place = routes.as_ref().and_then(|routes| routes.iter().position(matches));
         match (routes, place) {
             (Some(routes), Some(place)) => {
@@ -362,7 +362,7 @@ impl Links for FakeLinks {
     fn announce(&self, namespace: &FakeNamespace, ifindex: u32, addresses: &[IpAddr]) -> Result<Vec<IpAddr>> {
         let target = target(ifindex, &format!("{addresses:?}"));
         let world = self.enter(Verb::Announce, &target)?;
-        let id = world.find(namespace.pin.ino, ifindex);
+        let id = world.find(namespace.pin.space, ifindex);
         let Some(port) = id.and_then(|id| world.ports.get(&id)) else {
             return Err(Error::Absent { verb: Verb::Announce, target });
         };

@@ -3,21 +3,16 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, MutexGuard};
 
 use ipnet::IpNet;
-use netlink::{Errno, Guid, Link, LinkState, MacAddr, Route, VfConfig};
+use netlink::{Errno, Guid, Link, LinkState, MacAddr, VfConfig};
 
 use super::fault::Faults;
 use super::model::{AdminMac, DriverModel};
 use super::rdma::Rdma;
+use super::space::{Pin, Space};
 use crate::sysfs::SysfsTree;
-
-/// The namespaces' file system, as its device number looks on most machines.
-pub(super) const NSFS_DEV: u64 = 4;
-
-/// The inode of the first namespace; none is used twice.
-const FIRST_INO: u64 = 4_026_531_840;
 
 /// A port's identity, which no move or rename changes.
 pub(super) type PortId = u32;
@@ -35,34 +30,7 @@ pub(super) struct World {
     pub(super) host: u64,
     /// Wakes who waits for a change, or for a stalled call.
     pub(super) changed: Arc<Condvar>,
-    made: u32,
-}
-
-/// A namespace.
-#[derive(Debug, Default)]
-pub(super) struct Space {
-    pub(super) routes: Vec<Route>,
-    /// How often its links have changed, as far as the kernel tells of it.
-    pub(super) changes: u64,
-    /// Its links when that was last counted.
-    counted: Vec<Link>,
-}
-
-/// What keeps a namespace alive: its path, or whoever has it open.
-#[derive(Debug)]
-pub(super) struct Pin {
-    pub(super) ino: u64,
-    pub(super) world: Weak<Mutex<World>>,
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        if let Some(world) = self.world.upgrade() {
-            let mut world = world.lock().expect("no test panics with the world locked");
-            world.end_space(self.ino);
-            World::tell(world);
-        }
-    }
+    pub(super) made: u32,
 }
 
 /// Where a port's carrier comes from.
@@ -112,19 +80,12 @@ pub(super) struct Vf {
 }
 
 impl World {
-    pub(super) fn add_space(&mut self) -> u64 {
-        self.made += 1;
-        let ino = FIRST_INO + u64::from(self.made);
-        self.spaces.insert(ino, Space::default());
-        ino
-    }
-
     /// Tells who waits of what has changed.
     pub(super) fn tell(mut world: MutexGuard<'_, Self>) {
-        let inos: Vec<u64> = world.spaces.keys().copied().collect();
-        for ino in inos {
-            let links: Vec<Link> = world.ports_of(ino).map(|(_, port)| world.link(port)).collect();
-            if let Some(space) = world.spaces.get_mut(&ino)
+        let spaces: Vec<u64> = world.spaces.keys().copied().collect();
+        for space in spaces {
+            let links: Vec<Link> = world.ports_of(space).map(|(_, port)| world.link(port)).collect();
+            if let Some(space) = world.spaces.get_mut(&space)
                 && space.counted != links
             {
                 space.changes += 1;
@@ -300,34 +261,6 @@ impl World {
             port.addresses.clear();
         }
         self.show(id);
-    }
-
-    /// A namespace ends: links of devices go back to the host, the others end with it.
-    fn end_space(&mut self, ino: u64) {
-        self.rdma.end_space(ino, self.host);
-        self.show_rdma();
-        let ids: Vec<PortId> = self.ports_of(ino).map(|(id, _)| id).collect();
-        for id in ids {
-            let Some(port) = self.ports.get(&id) else { continue };
-            if port.device.is_none() {
-                self.remove_port(id);
-                continue;
-            }
-            let taken = self.named(self.host, &port.name).is_some();
-            let name = if taken { format!("dev{}", port.index) } else { port.name.clone() };
-            let host = self.host;
-            let clash: Vec<bool> = port
-                .altnames
-                .iter()
-                .map(|alt| alt.to_str().is_some_and(|alt| self.named(host, alt).is_some()))
-                .collect();
-            if let Some(port) = self.ports.get_mut(&id) {
-                let mut clash = clash.into_iter();
-                port.altnames.retain(|_| !clash.next().unwrap_or(false));
-            }
-            self.relocate(id, host, &name);
-        }
-        self.spaces.remove(&ino);
     }
 
     /// Removes a port, the other end of it if it has one, and what's on it.
