@@ -92,6 +92,17 @@ impl Vf {
         View { pf: of_vf, home, driver: Sysfs::host().function(&self.pci).unwrap().driver }
     }
 
+    /// Takes its admin MAC from it, so that it may have any MAC it likes, and tells the PF the one it has. What an
+    /// attachment with a `mac` gives back is the MAC that the PF showed before, as an admin MAC: to igb the one can't
+    /// be told from the other.
+    pub(crate) fn without_admin_mac(self) -> Self {
+        let name = self.home_name().expect("the VF's interface is the host's");
+        ip(&["link", "set", &self.pf_name(), "vf", &self.index.to_string(), "mac", "00:00:00:00:00:00"]);
+        ip(&["link", "set", &name, "up"]);
+        ip(&["link", "set", &name, "down"]);
+        self
+    }
+
     /// The ledger's state of it, as text.
     pub(crate) fn state(self) -> Option<String> {
         fs::read_to_string(self.state_file()).ok()

@@ -59,7 +59,7 @@ fn an_interface_without_a_pf_in_sight_is_attached_and_given_back(
     #[case] more: &str,
     #[case] asked: serde_json::Value,
 ) {
-    let vf = vf(1, 6);
+    let vf = vf(1, 6).without_admin_mac();
     let whole: View = vf.look();
     let away = Away::send(vf);
     // Moved, the PF was reset, and answers no VF that hasn't been reset since: igbvf is, when it's set down.
