@@ -9,6 +9,7 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use netlink::{Link, Links};
+use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::libc::timeval;
 use nix::sys::socket::sockopt::ReceiveTimeout;
@@ -68,7 +69,11 @@ impl Cable {
         let mac = self.one.mac.unwrap().0;
         loop {
             let mut buffer = [0; 2048];
-            let length = recv(self.far.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
+            let length = match recv(self.far.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                // With a time limit it isn't taken up again when the process has been stopped.
+                Err(Errno::EINTR) => continue,
+                received => received.unwrap(),
+            };
             let frame = &buffer[..length];
             if frame.get(6..12) == Some(mac.as_slice()) && wanted(frame) {
                 return frame.to_vec();
