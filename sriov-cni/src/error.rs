@@ -46,17 +46,8 @@ fn code_of(error: &vf::Error) -> u32 {
         vf::Error::Device { .. }
         | vf::Error::NoVf { .. }
         | vf::Error::Uplink { .. }
-        | vf::Error::NoPf { .. }
-        | vf::Error::Unsupported { .. }
-        | vf::Error::RateTooSmall { .. }
-        | vf::Error::NoInterface { .. }
-        | vf::Error::TrunkTooLong { .. }
-        | vf::Error::LinkType { .. }
-        | vf::Error::UnusableGuid { .. }
-        | vf::Error::NoGuid { .. }
         | vf::Error::Rdma(_)
-        | vf::Error::MtuAbovePf { .. }
-        | vf::Error::NotUnicast { .. } => code::INVALID_CONFIG,
+        | vf::Error::Unable(_) => code::INVALID_CONFIG,
         vf::Error::LeftByExistingPlugin { .. }
         | vf::Error::Existing(vf::ExistingError::Unusable { .. })
         | vf::Error::NoDriver { .. } => VF_UNUSABLE,

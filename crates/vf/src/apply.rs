@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::observe::Seen;
 use crate::settings::Place;
 use crate::step::Step;
+use crate::unable::Unable;
 use crate::wanted::Attribute;
 use crate::witness::Deed;
 
@@ -72,7 +73,7 @@ impl<'a, L: Links> OnTheWay<'a, L> {
         };
         outcome.map_err(|source| {
             if source.is_unsupported() {
-                Error::Unsupported { pci, driver: pf.driver.clone(), attribute: Attribute::VlanTrunk }
+                Unable::Unsupported { pci, driver: pf.driver.clone(), attribute: Attribute::VlanTrunk }.into()
             } else {
                 Error::Trunk { pci, source }
             }

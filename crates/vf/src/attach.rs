@@ -4,19 +4,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ledger::{Locked, Owner, Pod};
-use netlink::{IfName, Links, MacAddr, VfChange, VlanProto};
+use netlink::{IfName, Links, MacAddr, VfChange};
 use pci::{PciAddress, Pkey};
 
 use crate::apply::OnTheWay;
-use crate::driver;
 use crate::error::Error;
 use crate::existing::{Held, is_of};
 use crate::host::{Host, device};
 use crate::namespace::record_of;
-use crate::observe::{PfLink, Seen};
+use crate::observe::Seen;
 use crate::record::{Claim, Freshness, Intent, State};
 use crate::settings::{Difference, Settings, Situation, describe, differences};
 use crate::step::{Step, steps};
+use crate::unable::{self, Unable, attribute, unsupported};
 use crate::wanted::{Attribute, Wanted};
 
 /// How often it's looked whether the owner who is waited for has died: nothing in the ledger tells of that.
@@ -77,7 +77,7 @@ impl<L: Links> Host<L> {
         let pci = request.pci;
         let ifname: IfName = request.owner.ifname.parse().map_err(|source| Error::Name { pci, source })?;
         if let Some(mac) = request.wanted.mac.filter(|mac| !mac.is_unicast()) {
-            return Err(Error::NotUnicast { mac });
+            return Err(Unable::NotUnicast { mac }.into());
         }
         self.refuse_what_is_no_vf(pci)?;
         let netns = self
@@ -87,14 +87,14 @@ impl<L: Links> Host<L> {
         let (locked, prepared) = self.take_turn(pci, request.owner)?;
         let (seen, baseline, freshness) = self.look_at_free(&locked, pci, request.wanted.rdma)?;
         if let Some(guid) = request.wanted.guid.filter(|guid| !guid.is_usable()) {
-            return Err(Error::UnusableGuid { guid });
+            return Err(Unable::UnusableGuid { guid }.into());
         }
         self.refuse_uplink(pci, &seen)?;
         let id = self.links.id(&netns);
         if seen.ifindex.is_some() && id == self.links.id(self.links.host()) {
             return Err(Error::HostNamespace { pci, path: request.netns.to_owned() });
         }
-        refuse_unable(pci, request.wanted, &seen)?;
+        unable::refuse(pci, request.wanted, &seen)?;
 
         let goal = request.wanted.goal(&baseline.settings, &ifname);
         let mut claim = Claim {
@@ -309,90 +309,8 @@ fn attached(pci: PciAddress, seen: &Seen, baseline: Freshness) -> Attached {
     }
 }
 
-/// Refuses what's known beforehand not to work.
-fn refuse_unable(pci: PciAddress, wanted: &Wanted, seen: &Seen) -> Result<(), Error> {
-    let settings = &seen.situation.settings;
-    let infiniband = seen.infiniband;
-    let asked = wanted.of_pf().into_iter().chain(wanted.pkey.map(|_| Attribute::Pkey));
-    let of_another = |attribute: &Attribute| attribute.infiniband().is_some_and(|it| it != infiniband);
-    if let Some(attribute) = asked.into_iter().find(of_another) {
-        return Err(Error::LinkType { pci, attribute, infiniband });
-    }
-    for attribute in wanted.of_pf() {
-        match &seen.pf {
-            // An interface takes its MAC without a PF as well.
-            None if attribute == Attribute::Mac && settings.netdev.is_some() => {}
-            None => return Err(Error::NoPf { pci, attribute }),
-            Some(PfLink { driver, .. })
-                if driver::is_unsupported(driver, attribute)
-                    || attribute == Attribute::VlanTrunk && !has_trunk(settings)
-                    || attribute == Attribute::Guid && !has_guids(settings) =>
-            {
-                return Err(Error::Unsupported { pci, driver: driver.clone(), attribute });
-            }
-            Some(_) => {}
-        }
-    }
-    if let (Some(pf), Some(rate)) = (&seen.pf, wanted.rate.map(|rate| rate.max))
-        && let Some(least) = driver::least_max_rate(&pf.driver).filter(|least| rate != 0 && rate < *least)
-    {
-        return Err(Error::RateTooSmall { pci, driver: pf.driver.clone(), rate, least });
-    }
-    if let (Some(vlans), Some(pf)) = (&wanted.trunk, &seen.pf)
-        && driver::trunk(&pf.driver).is_some_and(|dialect| !dialect.can_show(vlans))
-    {
-        return Err(Error::TrunkTooLong { pci, driver: pf.driver.clone(), vlans: vlans.len() });
-    }
-    let own = settings.netdev.as_ref().and_then(|netdev| netdev.guid);
-    if wanted.guid.is_none() && own.is_some_and(|own| !own.is_usable()) {
-        return Err(Error::NoGuid { pci });
-    }
-    if let (Some(&attribute), None) = (wanted.of_interface().first(), &settings.netdev) {
-        let driver = settings.driver.clone().unwrap_or_default();
-        return Err(Error::NoInterface { pci, driver, attribute });
-    }
-    match (wanted.mtu, &seen.pf) {
-        (Some(mtu), Some(pf)) if mtu > pf.mtu => {
-            Err(Error::MtuAbovePf { pci, mtu, pf: pf.name.clone(), pf_mtu: pf.mtu })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Whether a plan sets a GUID, and nothing else: whatever follows depends on what comes of that.
 fn ends_with_guid(plan: &[Step]) -> bool {
     let sets = |step: &Step| matches!(step, Step::Admin(VfChange::NodeGuid(_) | VfChange::PortGuid(_)));
     plan.last().is_some_and(|last| *last == Step::Rebind || sets(last))
-}
-
-fn has_guids(settings: &Settings) -> bool {
-    settings.admin.as_ref().is_some_and(|admin| admin.guids.is_some())
-}
-
-fn has_trunk(settings: &Settings) -> bool {
-    settings.admin.as_ref().is_some_and(|admin| admin.trunk.is_some())
-}
-
-/// What the kernel calls unsupported is the same error as what the table says beforehand.
-fn unsupported(pci: PciAddress, attribute: Attribute, error: Error) -> Error {
-    if let Error::Step { driver, source, .. } = &error
-        && source.is_unsupported()
-    {
-        return Error::Unsupported { pci, driver: driver.clone(), attribute };
-    }
-    error
-}
-
-fn attribute(change: &VfChange) -> Attribute {
-    match change {
-        VfChange::Mac(_) => Attribute::Mac,
-        VfChange::Vlan { proto: VlanProto::Dot1ad, .. } => Attribute::VlanProto8021ad,
-        VfChange::Vlan { proto: VlanProto::Dot1q, .. } => Attribute::Vlan,
-        VfChange::Rate { min: 0, .. } => Attribute::MaxTxRate,
-        VfChange::Rate { .. } => Attribute::MinTxRate,
-        VfChange::SpoofCheck(_) => Attribute::SpoofCheck,
-        VfChange::Trust(_) => Attribute::Trust,
-        VfChange::LinkState(_) => Attribute::LinkState,
-        VfChange::NodeGuid(_) | VfChange::PortGuid(_) => Attribute::Guid,
-    }
 }

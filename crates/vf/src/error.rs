@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ledger::Owner;
-use netlink::{Guid, MacAddr};
+use netlink::Guid;
 use pci::{PciAddress, Pkey};
 
 use crate::existing::ExistingError;
-use crate::{rdma::Unmovable, wanted::Attribute};
+use crate::rdma::Unmovable;
+use crate::unable::Unable;
 
 /// Why a VF couldn't be prepared, attached, detached or restored.
 #[derive(Debug, thiserror::Error)]
@@ -162,74 +163,6 @@ pub enum Error {
         /// Its driver.
         driver: String,
     },
-    /// An attribute that a PF has to set, and no PF to set it.
-    #[error(
-        "{attribute} of VF {pci} is set through its PF, and no PF with an interface is in sight: leave {attribute} out of the network's configuration"
-    )]
-    NoPf {
-        /// The VF.
-        pci: PciAddress,
-        /// What was asked for.
-        attribute: Attribute,
-    },
-    /// The driver can't do what was asked.
-    #[error(
-        "the driver {driver} can't set {attribute} of VF {pci}: leave {attribute} out of the network's configuration"
-    )]
-    Unsupported {
-        /// The VF.
-        pci: PciAddress,
-        /// The driver that was asked, mostly the PF's.
-        driver: String,
-        /// What was asked for.
-        attribute: Attribute,
-    },
-    /// The driver has no rates as small as that.
-    #[error(
-        "the driver {driver} can't set max_tx_rate {rate} of VF {pci}: the least that it takes is {least} Mbit/s, or 0 for none"
-    )]
-    RateTooSmall {
-        /// The VF.
-        pci: PciAddress,
-        /// The PF's driver.
-        driver: String,
-        /// What was asked for, in Mbit/s.
-        rate: u32,
-        /// The least that it takes, in Mbit/s.
-        least: u32,
-    },
-    /// An attribute that only an interface has, and a VF without one.
-    #[error(
-        "{attribute} of VF {pci} can't be set: its driver {driver} gives it no interface; leave {attribute} out of the network's configuration, and set it in the program that uses the VF"
-    )]
-    NoInterface {
-        /// The VF.
-        pci: PciAddress,
-        /// Its driver.
-        driver: String,
-        /// What was asked for.
-        attribute: Attribute,
-    },
-    /// An attribute of the other kind of link.
-    #[error(
-        "{attribute} of VF {pci} can't be set: its link is {}; leave {attribute} out of the network's configuration", if *infiniband { "InfiniBand" } else { "Ethernet" }
-    )]
-    LinkType {
-        /// The VF.
-        pci: PciAddress,
-        /// What was asked for.
-        attribute: Attribute,
-        /// Whether the VF's link is InfiniBand; else it's Ethernet.
-        infiniband: bool,
-    },
-    /// An InfiniBand VF that has no GUID, and is given none.
-    #[error(
-        "VF {pci} has no GUID, and without one it reaches nobody: name one in the network's configuration (guid) or in the pod's annotation (infiniband-guid)"
-    )]
-    NoGuid {
-        /// The VF.
-        pci: PciAddress,
-    },
     /// The subnet manager hasn't put the VF into its partition.
     #[error(
         "VF {pci} isn't in the partition {pkey}: the subnet manager has to grant that to its GUID {}, which ib-kubernetes asks of it, or else its administrator", guid.map_or_else(|| "(none)".to_owned(), |guid| guid.to_string())
@@ -250,45 +183,12 @@ pub enum Error {
         /// Why.
         source: pci::TrunkError,
     },
-    /// More VLANs than the driver can show at once.
-    #[error(
-        "vlanTrunk of VF {pci} has {vlans} VLANs, more than its PF's driver {driver} can show, so that nobody could tell whether they're set: ask for fewer"
-    )]
-    TrunkTooLong {
-        /// The VF.
-        pci: PciAddress,
-        /// The PF's driver.
-        driver: String,
-        /// How many were asked for.
-        vlans: usize,
-    },
+    /// What's asked for can't be had of the VF.
+    #[error(transparent)]
+    Unable(#[from] Unable),
     /// The VF's RDMA device can't go into a pod.
     #[error(transparent)]
     Rdma(#[from] Unmovable),
-    /// The MTU is larger than the PF's.
-    #[error("mtu {mtu} of VF {pci} is larger than {pf_mtu}, the MTU of its PF {pf}")]
-    MtuAbovePf {
-        /// The VF.
-        pci: PciAddress,
-        /// What was asked for, in bytes.
-        mtu: u32,
-        /// The PF's interface.
-        pf: String,
-        /// Its MTU in bytes.
-        pf_mtu: u32,
-    },
-    /// The MAC can't be an interface's.
-    #[error("mac {mac} can't be an interface's address: it's a group address or zero")]
-    NotUnicast {
-        /// What was asked for.
-        mac: MacAddr,
-    },
-    /// The GUID can't be a port's.
-    #[error("guid {guid} can't be a port's: it's all zero or all ones")]
-    UnusableGuid {
-        /// What was asked for.
-        guid: Guid,
-    },
     /// The kernel refused a step.
     #[error("VF {pci} (driver {driver}): can't {step}")]
     Step {
@@ -362,18 +262,9 @@ impl Error {
             | Self::NoVf { .. }
             | Self::Uplink { .. }
             | Self::NoDriver { .. }
-            | Self::NoPf { .. }
-            | Self::Unsupported { .. }
-            | Self::RateTooSmall { .. }
-            | Self::NoInterface { .. }
-            | Self::LinkType { .. }
-            | Self::NoGuid { .. }
             | Self::Trunk { .. }
-            | Self::TrunkTooLong { .. }
+            | Self::Unable(_)
             | Self::Rdma(_)
-            | Self::MtuAbovePf { .. }
-            | Self::NotUnicast { .. }
-            | Self::UnusableGuid { .. }
             | Self::Bind { .. }
             | Self::ReadBack { .. }
             | Self::NotOwned { .. } => false,

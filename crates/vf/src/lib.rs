@@ -41,6 +41,7 @@ mod release;
 mod settings;
 mod step;
 mod sweep;
+mod unable;
 mod uplink;
 mod wanted;
 mod witness;
@@ -58,5 +59,6 @@ pub use settings::{
 };
 pub use step::{Step, steps};
 pub use sweep::{Sweep, Swept};
+pub use unable::Unable;
 pub use wanted::{Attribute, Wanted};
 pub use witness::{Deed, Witness};

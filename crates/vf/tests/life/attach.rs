@@ -4,7 +4,7 @@ use netlink::{Errno, Guid, LinkState, Links, Verb, VlanProto};
 use rstest::rstest;
 use testbed::links::{Attribute as Lacking, DriverModel};
 use testbed::sysfs::PfSpec;
-use vf::{Attribute, Error, Freshness, Rate, State, Vlan, Wanted};
+use vf::{Attribute, Error, Freshness, Rate, State, Unable, Vlan, Wanted};
 
 use crate::machine::{MAC, Machine, everything, owner, pod};
 
@@ -90,7 +90,10 @@ fn what_the_driver_cannot_do_is_refused_by_name_before_anything_is_touched(
     let machine = Machine::igb();
     let wanted = Wanted { mac: Some(MAC), ..wanted };
     let error = machine.attach(&wanted).unwrap_err();
-    assert!(matches!(&error, Error::Unsupported { attribute, .. } if *attribute == expected), "{error:?}");
+    assert!(
+        matches!(&error, Error::Unable(Unable::Unsupported { attribute, .. }) if *attribute == expected),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("igb") && text.contains(&expected.to_string()), "{text}");
     assert!(machine.links.changes().is_empty());
@@ -132,7 +135,7 @@ fn what_the_table_says_of_a_driver_is_refused_by_name_before_anything_is_touched
         for attribute in driver.unsupported {
             let error = machine.attach(&asking_for(*attribute)).unwrap_err();
             assert!(
-                matches!(&error, Error::Unsupported { attribute: of, .. } if of == attribute),
+                matches!(&error, Error::Unable(Unable::Unsupported { attribute: of, .. }) if of == attribute),
                 "{error:?}"
             );
             let text = error.to_string();
@@ -142,7 +145,7 @@ fn what_the_table_says_of_a_driver_is_refused_by_name_before_anything_is_touched
         if least != 0 {
             let rate = |max| Wanted { rate: Some(Rate { min: 0, max }), ..Wanted::default() };
             let error = machine.attach(&rate(least - 1)).unwrap_err();
-            assert!(matches!(error, Error::RateTooSmall { .. }), "{error:?}");
+            assert!(matches!(error, Error::Unable(Unable::RateTooSmall { .. })), "{error:?}");
             let text = error.to_string();
             assert!(text.contains(driver.name) && text.contains(&format!("is {least} Mbit/s")), "{text}");
             assert!(machine.links.changes().is_empty());
@@ -189,7 +192,10 @@ fn what_an_unknown_driver_cannot_do_is_the_same_error_and_all_is_undone(
     let machine = Machine::new(spec, DriverModel::igb().without([lacking]));
     let before = machine.look(machine.vf());
     let error = machine.attach(&everything()).unwrap_err();
-    assert!(matches!(&error, Error::Unsupported { attribute, .. } if *attribute == expected), "{error:?}");
+    assert!(
+        matches!(&error, Error::Unable(Unable::Unsupported { attribute, .. }) if *attribute == expected),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("unheard"), "{error}");
     assert_eq!(machine.look(machine.vf()), before);
     assert_eq!(machine.state(machine.vf()), None);
@@ -220,7 +226,7 @@ fn an_mtu_above_the_pfs_is_refused() {
 fn a_mac_that_no_interface_can_have_is_refused(#[case] mac: &str) {
     let machine = Machine::igb();
     let wanted = Wanted { mac: Some(mac.parse().unwrap()), ..Wanted::default() };
-    assert!(matches!(machine.attach(&wanted), Err(Error::NotUnicast { .. })));
+    assert!(matches!(machine.attach(&wanted), Err(Error::Unable(Unable::NotUnicast { .. }))));
 }
 
 #[test]
@@ -246,7 +252,7 @@ fn a_vf_for_user_space_gets_its_attributes_and_stays_where_it_is() {
     ] {
         let error = machine.attach(&wanted).unwrap_err();
         assert!(
-            matches!(error, Error::NoInterface { attribute, .. } if attribute == of_interface),
+            matches!(error, Error::Unable(Unable::NoInterface { attribute, .. }) if attribute == of_interface),
             "{error:?}"
         );
         let text = error.to_string();
@@ -262,7 +268,7 @@ fn a_vf_with_no_pf_in_sight_is_moved_and_gets_no_attributes_of_a_pf() {
     let device = machine.tree.root().join("bus/pci/devices").join(machine.vf().to_string());
     std::fs::remove_file(device.join("physfn")).unwrap();
     let error = machine.attach(&everything()).unwrap_err();
-    assert!(matches!(error, Error::NoPf { attribute: Attribute::Vlan, .. }), "{error:?}");
+    assert!(matches!(error, Error::Unable(Unable::NoPf { attribute: Attribute::Vlan, .. })), "{error:?}");
     assert!(error.to_string().contains("vlan"), "{error}");
 
     let wanted = Wanted { mac: Some(MAC), mtu: Some(9000), ..Wanted::default() };

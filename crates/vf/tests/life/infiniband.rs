@@ -6,7 +6,7 @@ use netlink::{Guid, LinkState, Links, RdmaMode};
 use rstest::rstest;
 use testbed::links::DriverModel;
 use testbed::sysfs::PfSpec;
-use vf::{Attribute, Detached, Error, Rate, Vlan, Wanted, describe};
+use vf::{Attribute, Detached, Error, Rate, Unable, Vlan, Wanted, describe};
 
 use crate::machine::{BOOT, MAC, Machine, owner, pod};
 
@@ -104,11 +104,11 @@ fn a_vf_for_user_space_gets_its_guid_through_the_pf() {
 fn without_a_guid_it_is_not_handed_over() {
     let machine = machine();
     let error = machine.attach(&Wanted::default()).unwrap_err();
-    assert!(matches!(error, Error::NoGuid { .. }), "{error:?}");
+    assert!(matches!(error, Error::Unable(Unable::NoGuid { .. })), "{error:?}");
     assert!(machine.links.changes().is_empty());
     for guid in [Guid::NONE, Guid::default()] {
         let error = machine.attach(&asking_for(guid)).unwrap_err();
-        assert!(matches!(error, Error::UnusableGuid { .. }), "{error:?}");
+        assert!(matches!(error, Error::Unable(Unable::UnusableGuid { .. })), "{error:?}");
     }
     assert_eq!(machine.state(machine.vf()), None);
 }
@@ -124,7 +124,7 @@ fn what_only_ethernet_has_is_refused_by_name(#[case] wanted: Wanted, #[case] exp
     let machine = machine();
     let error = machine.attach(&wanted).unwrap_err();
     assert!(
-        matches!(error, Error::LinkType { attribute, infiniband: true, .. } if attribute == expected),
+        matches!(error, Error::Unable(Unable::LinkType { attribute, infiniband: true, .. }) if attribute == expected),
         "{error:?}"
     );
     assert!(error.to_string().contains("InfiniBand"), "{error}");
@@ -138,7 +138,7 @@ fn what_only_infiniband_has_is_refused_by_name(#[case] wanted: Wanted, #[case] e
     let machine = Machine::igb();
     let error = machine.attach(&wanted).unwrap_err();
     assert!(
-        matches!(error, Error::LinkType { attribute, infiniband: false, .. } if attribute == expected),
+        matches!(error, Error::Unable(Unable::LinkType { attribute, infiniband: false, .. }) if attribute == expected),
         "{error:?}"
     );
     let text = error.to_string();

@@ -4,7 +4,7 @@
 use netlink::{Errno, Links, RdmaMode, Verb};
 use pci::Driver;
 use rstest::rstest;
-use vf::{Attribute, Detached, Error, Place, State, Unmovable, Wanted};
+use vf::{Attribute, Detached, Error, Place, State, Unable, Unmovable, Wanted};
 
 use crate::machine::{Machine, everything, everything_with_rdma, owner, pod};
 
@@ -88,7 +88,10 @@ fn a_device_that_its_driver_holds_is_an_unsupported_attribute_and_all_is_undone(
     machine.links.hold_rdma(&machine.vf().to_string());
     let before = machine.look(machine.vf());
     let error = machine.attach(&everything_with_rdma()).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { attribute: Attribute::Rdma, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Unable(Unable::Unsupported { attribute: Attribute::Rdma, .. })),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("mlx5_core") && text.contains("rdmaIsolation"), "{text}");
     assert_eq!(machine.look(machine.vf()), before);

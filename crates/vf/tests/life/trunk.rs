@@ -4,7 +4,7 @@ use pci::TrunkDialect;
 use rstest::rstest;
 use testbed::links::DriverModel;
 use testbed::sysfs::PfSpec;
-use vf::{Attribute, Error, Vlan, Wanted, describe};
+use vf::{Attribute, Error, Unable, Vlan, Wanted, describe};
 
 use crate::machine::{Machine, everything, owner};
 
@@ -107,7 +107,10 @@ fn without_the_file_it_is_refused_before_anything_is_touched(
 ) {
     let machine = bare(driver, vf_driver, model);
     let error = machine.attach(&asking_for("100")).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { attribute: Attribute::VlanTrunk, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Unable(Unable::Unsupported { attribute: Attribute::VlanTrunk, .. })),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains(driver) && text.contains("vlanTrunk"), "{text}");
     assert!(machine.links.changes().is_empty());
@@ -118,7 +121,7 @@ fn without_the_file_it_is_refused_before_anything_is_touched(
 fn what_a_driver_cannot_show_is_refused() {
     let machine = machine(TrunkDialect::Spans);
     let error = machine.attach(&asking_for("1-4094")).unwrap_err();
-    assert!(matches!(error, Error::TrunkTooLong { vlans: 4094, .. }), "{error:?}");
+    assert!(matches!(error, Error::Unable(Unable::TrunkTooLong { vlans: 4094, .. })), "{error:?}");
     assert_eq!((trunk(&machine, TrunkDialect::Spans).as_str(), machine.state(machine.vf())), ("", None));
 
     let machine = self::machine(TrunkDialect::Lists);
