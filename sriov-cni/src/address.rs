@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cni::AddResult;
+use cni::error::with_sources;
 use netlink::{Links, Route};
 
-use crate::error::{POD_REFUSED, chain};
+use crate::error::POD_REFUSED;
 
 /// How long a carrier is waited for before the addresses are announced: without it, nobody hears them.
 const CARRIER: Duration = Duration::from_millis(200);
@@ -25,7 +26,7 @@ pub(crate) fn configure<L: Links>(
     ifindex: u32,
     result: &AddResult,
 ) -> Result<(), cni::Error> {
-    set(links, netns, ifindex, result).map_err(|error| cni::Error::new(POD_REFUSED, chain(&error)))
+    set(links, netns, ifindex, result).map_err(|error| cni::Error::new(POD_REFUSED, with_sources(&error)))
 }
 
 fn set<L: Links>(links: &L, netns: &Path, ifindex: u32, result: &AddResult) -> Result<(), netlink::Error> {

@@ -1,11 +1,12 @@
 //! CHECK.
 
+use cni::error::with_sources;
 use cni::{AddResult, Args, Command, NetConf};
 use netlink::{Links, Route};
 
 use crate::address;
 use crate::config::Config;
-use crate::error::{CHECK_DIFFERS, POD_REFUSED, all, chain, of_vf};
+use crate::error::{CHECK_DIFFERS, POD_REFUSED, all, of_vf};
 use crate::sriov::{Sriov, owner};
 
 impl<L: Links> Sriov<'_, L> {
@@ -33,7 +34,7 @@ impl<L: Links> Sriov<'_, L> {
     }
 
     fn lacking(&self, args: &Args, config: &Config, previous: &AddResult) -> Result<(), cni::Error> {
-        let failed = |error: netlink::Error| cni::Error::new(POD_REFUSED, chain(&error));
+        let failed = |error: netlink::Error| cni::Error::new(POD_REFUSED, with_sources(&error));
         let Some(netns) = &args.netns else { return Ok(()) };
         let links = &self.host.links;
         let namespace = links.open(netns).map_err(failed)?;

@@ -61,18 +61,6 @@ fn code_of(error: &vf::Error) -> u32 {
     }
 }
 
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// The first of several errors, with the others in its details.
 pub(crate) fn all(errors: Vec<cni::Error>) -> Result<(), cni::Error> {
     let mut errors = errors.into_iter();

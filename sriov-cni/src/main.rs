@@ -35,7 +35,7 @@ fn serve(request: &Request) -> Result<Option<AddResult>, cni::Error> {
 
 fn host(witness: Witness) -> Result<Host<Kernel>, cni::Error> {
     let boot_id = vf::boot_id(Path::new("/proc")).map_err(|error| error::of_vf(&error))?;
-    let ledger = Ledger::open(LEDGER).map_err(|error| cni::Error::io(error::chain(&error)))?;
-    let links = Kernel::new().map_err(|error| cni::Error::io(error::chain(&error)))?;
+    let ledger = Ledger::open(LEDGER).map_err(|error| cni::Error::io(cni::error::with_sources(&error)))?;
+    let links = Kernel::new().map_err(|error| cni::Error::io(cni::error::with_sources(&error)))?;
     Ok(Host { witness, ..Host::new(Sysfs::host(), links, ledger, boot_id) })
 }

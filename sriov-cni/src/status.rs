@@ -12,7 +12,7 @@ impl<L: Links> Sriov<'_, L> {
         self.host
             .ledger
             .entries::<vf::Intent>()
-            .map_err(|error| cni::Error::not_available(crate::error::chain(&error)))?;
+            .map_err(|error| cni::Error::not_available(cni::error::with_sources(&error)))?;
         if let Some(kind) = conf.ipam_type() {
             self.ipam.run(kind, Command::Status, args, stdin)?;
         }

@@ -136,7 +136,7 @@ pub enum InvalidConfig {
 
 impl From<InvalidConfig> for cni::Error {
     fn from(error: InvalidConfig) -> Self {
-        let text = crate::error::chain(&error);
+        let text = cni::error::with_sources(&error);
         match error {
             InvalidConfig::Read(_) => cni::Error::decode(text),
             InvalidConfig::NotYetConfigured => cni::Error::new(cni::code::TRY_AGAIN, text),

@@ -31,16 +31,7 @@ fn calls(setup: Setup, detach: bool) -> Vec<(Verb, usize)> {
         machine.links.clear_journal();
         machine.detach(1).unwrap();
     }
-    let mut seen: Vec<Verb> = Vec::new();
-    machine
-        .links
-        .journal()
-        .into_iter()
-        .map(|call| {
-            seen.push(call.verb);
-            (call.verb, seen.iter().filter(|verb| **verb == call.verb).count())
-        })
-        .collect()
+    machine.calls()
 }
 
 fn changes(setup: Setup, detach: bool) -> usize {

@@ -1,14 +1,15 @@
 //! A machine with one PF and its VFs, a ledger, and two pods.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ledger::{Ledger, Owner};
-use netlink::{IfName, Links, MacAddr, RdmaMode};
+use netlink::{IfName, Links, MacAddr, RdmaMode, Verb};
 use pci::PciAddress;
 use tempfile::TempDir;
-use testbed::links::{DriverModel, FakeLinks};
+use testbed::links::{Call, DriverModel, FakeLinks};
 use testbed::sysfs::{FakeKernel, PfSpec, SysfsTree};
 use vf::{Attach, Attached, Deadlines, Detached, Entry, Error, Host, Intent, Rate, State, Vlan, Wanted};
 
@@ -40,6 +41,17 @@ impl Machine {
         }
         machine.links.set_rdma_mode(Some(RdmaMode::Exclusive));
         machine
+    }
+
+    /// The calls in the journal: their verbs, and how many calls of the verb there have been with each.
+    pub(crate) fn calls(&self) -> Vec<(Verb, usize)> {
+        let mut counts = BTreeMap::new();
+        let numbered = |call: Call| {
+            let count: &mut usize = counts.entry(call.verb).or_default();
+            *count += 1;
+            (call.verb, *count)
+        };
+        self.links.journal().into_iter().map(numbered).collect()
     }
 
     pub(crate) fn new(spec: PfSpec, model: DriverModel) -> Self {

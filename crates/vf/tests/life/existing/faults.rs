@@ -12,16 +12,7 @@ fn calls() -> Vec<(Verb, usize)> {
     let machine = Machine::igb();
     give(&machine, 1);
     machine.detach(1).unwrap();
-    let mut seen: Vec<Verb> = Vec::new();
-    machine
-        .links
-        .journal()
-        .into_iter()
-        .map(|call| {
-            seen.push(call.verb);
-            (call.verb, seen.iter().filter(|verb| **verb == call.verb).count())
-        })
-        .collect()
+    machine.calls()
 }
 
 fn changes() -> usize {
