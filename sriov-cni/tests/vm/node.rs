@@ -16,6 +16,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Where the program keeps its ledger.
 pub(crate) const LEDGER: &str = "/run/patchbay/vf";
 
+/// What a PF shows where it knows no MAC of a VF.
+pub(crate) const NO_MAC: &str = "00:00:00:00:00:00";
+
 /// A VF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vf {
@@ -96,11 +99,16 @@ impl Vf {
     /// attachment with a `mac` gives back is the MAC that the PF showed before, as an admin MAC: to igb the one can't
     /// be told from the other.
     pub(crate) fn without_admin_mac(self) -> Self {
+        ip(&["link", "set", &self.pf_name(), "vf", &self.index.to_string(), "mac", NO_MAC]);
+        self.tell_mac();
+        self
+    }
+
+    /// Tells the PF the MAC that it has. igbvf does so itself unless the PF was still being reset.
+    pub(crate) fn tell_mac(self) {
         let name = self.home_name().expect("the VF's interface is the host's");
-        ip(&["link", "set", &self.pf_name(), "vf", &self.index.to_string(), "mac", "00:00:00:00:00:00"]);
         ip(&["link", "set", &name, "up"]);
         ip(&["link", "set", &name, "down"]);
-        self
     }
 
     /// The ledger's state of it, as text.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pci::{Driver, PciAddress, Reset, Sysfs};
 use rstest::rstest;
 
-use crate::node::{PATIENCE, Pod, Vf, add, del, run, vf};
+use crate::node::{NO_MAC, PATIENCE, Pod, Vf, add, del, run, vf};
 
 const TRACING: &str = "/sys/kernel/tracing";
 
@@ -141,16 +141,15 @@ fn what_a_killed_program_told_the_pf_is_forgotten() {
     let vf = vf(1, 3);
     let at_first = vf.look();
     bind(vf, "uio_pci_generic");
-    let none = "00:00:00:00:00:00";
     // Whatever was set by the tests before this one stays through a reset.
-    run("ip", &["link", "set", &vf.pf_name(), "vf", &vf.index.to_string(), "mac", none]);
-    reset_until(vf, none);
+    run("ip", &["link", "set", &vf.pf_name(), "vf", &vf.index.to_string(), "mac", NO_MAC]);
+    reset_until(vf, NO_MAC);
     let before = vf.look();
     let pod = Pod::new("killed");
     add("c1", &pod, &vf.conf("")).unwrap();
     let mut program = Killed::run(vf);
     let begun = Instant::now();
-    while vf.look().pf["address"] == none {
+    while vf.look().pf["address"] == NO_MAC {
         let ended = program.0.try_wait().unwrap();
         assert!(ended.is_none() && begun.elapsed() < PATIENCE * 3, "testpmd tells the PF nothing: {ended:?}");
         thread::sleep(Duration::from_millis(200));
@@ -158,7 +157,7 @@ fn what_a_killed_program_told_the_pf_is_forgotten() {
     drop(program);
     assert_ne!(vf.look().pf, before.pf);
     // The reset alone does it.
-    reset_until(vf, none);
+    reset_until(vf, NO_MAC);
     del("c1", &pod.path(), &vf.conf("")).unwrap();
     vf.assert_clean(&before);
     Sysfs::host().bind(&vf.pci, &Driver::Kernel).unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::gc;
 use crate::life::MORE;
-use crate::node::{PATIENCE, Pod, Vf, add, del, ip, vf};
+use crate::node::{NO_MAC, PATIENCE, Pod, Vf, add, del, ip, vf};
 
 /// Gives a PF another number of VFs, and waits for their interfaces.
 fn make_vfs(pf: pci::PciAddress, number: u16) {
@@ -18,6 +18,13 @@ fn make_vfs(pf: pci::PciAddress, number: u16) {
     while !has_interfaces(pf, number) {
         assert!(begun.elapsed() < PATIENCE, "{pf} doesn't get to {number} VFs with interfaces");
         thread::sleep(Duration::from_millis(50));
+    }
+    let vfs = pci::Sysfs::host().vfs(&pf).unwrap();
+    for (index, pci) in vfs {
+        let vf = Vf { pci, pf, index };
+        if vf.look().pf["address"] == NO_MAC {
+            vf.tell_mac();
+        }
     }
 }
 
