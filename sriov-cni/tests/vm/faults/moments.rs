@@ -31,7 +31,7 @@ fn kills_at_random_moments_leave_no_vf_that_differs() {
     let vfs = all_vfs();
     let before = looks(&vfs);
     let [of_add, of_del] = spans(vfs[0]);
-    let kills = number("PATCHBAY_KILLS", 60);
+    let kills = number("PATCHBAY_KILLS", 40);
     let mut in_time = 0;
     for round in 0..kills {
         let mut dice = Dice::of_round(round);
