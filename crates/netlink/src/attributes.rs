@@ -221,7 +221,7 @@ impl Route {
 ///
 /// The next one to be made usually gets the inode of the one that ended last, so an inode tells namespaces apart only
 /// while both are there. The cookie tells them apart for as long as the machine runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamespaceId {
     /// The device number of the kernel's namespace file system.
     pub dev: u64,
@@ -229,7 +229,6 @@ pub struct NamespaceId {
     pub ino: u64,
     /// The kernel's number for it, which none after it gets. Linux has it since 5.14 (`SO_NETNS_COOKIE`,
     /// net/core/sock.c).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<u64>,
 }
 
@@ -240,3 +239,6 @@ impl NamespaceId {
         (self.dev, self.ino) == (other.dev, other.ino) && known.is_none_or(|(one, other)| one == other)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,6 +186,7 @@ pub(crate) fn unsupported(pci: PciAddress, attribute: Attribute, error: Error) -
     error
 }
 
+/// What a change is called where it's asked for.
 pub(crate) fn attribute(change: &VfChange) -> Attribute {
     match change {
         VfChange::Mac(_) => Attribute::Mac,

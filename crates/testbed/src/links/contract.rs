@@ -259,8 +259,8 @@ pub fn what_is_no_pf_has_no_vfs<B: Bench>(bench: &B) {
 macro_rules! links_contract {
     ($module:ident, $make:expr) => {
         $crate::links_contract!(@module $module, $make,
-            no_namespace_is_gone, ids_tell_namespaces_apart, an_id_is_not_used_again, links_are_found, a_rename_is_read_back,
-            an_altname_is_removed, a_mac_is_read_back, an_mtu_is_read_back,
+            no_namespace_is_gone, ids_tell_namespaces_apart, an_id_is_not_used_again,
+            links_are_found, a_rename_is_read_back, an_altname_is_removed, a_mac_is_read_back, an_mtu_is_read_back,
             what_a_link_takes_is_read_back_and_moves_along,
             nothing_can_be_changed_of_a_link_that_is_gone, what_is_no_pf_has_no_vfs,
             a_move_renames_and_sets_the_mtu, a_moved_link_is_bare, a_move_to_a_taken_name_changes_nothing,
